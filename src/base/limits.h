@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: ISC
+// Every ceiling of the program, in one place. Sizes are bytes, times milliseconds, unless the name
+// says otherwise. Values that a configuration may lower or raise are only defaults here; the conf
+// schema names its bounds.
+#pragma once
+
+enum {
+    // SMTP in (RFC 5321 section 4.5.3.1 gives the least that must be taken)
+    LIMIT_COMMAND_LINE = 2048, // one command line with CRLF; longer is 500 5.5.2
+    LIMIT_AUTH_LINE = 12288,   // one AUTH response line (RFC 4954 section 4.5)
+    LIMIT_PATH = 1024,         // one address; RFC 5321 asks for 256
+    LIMIT_LOCAL_PART = 256,    // RFC 5321 asks for 64; real ones (VERP) are longer
+    LIMIT_DOMAIN = 255,
+    LIMIT_LABEL = 63,
+    LIMIT_RECIPIENTS = 1000,                      // a transaction (default of `recipients`)
+    LIMIT_MESSAGE = 50 * 1024 * 1024 + 64 * 1024, // default of `message_size`
+    LIMIT_BODY_LINE = 32 * 1024 * 1024,           // one line of a body without CRLF, kept as it is
+    LIMIT_HEADER = 1024 * 1024,                   // the header section; larger is 552
+    LIMIT_HOPS = 100,                             // Received fields; more is a loop (5.4.6)
+    LIMIT_SESSION_ERRORS = 20,                    // bad commands before 421
+    LIMIT_SESSION_MESSAGES = 100000,              // transactions a connection
+    LIMIT_SESSIONS = 4000,                        // inbound connections, all listeners
+    LIMIT_SESSIONS_PER_CLIENT = 200,              // by IP address; loopback is free of it
+    LIMIT_REPLY_QUEUE = 256 * 1024, // replies a client has not read before we stop reading it
+    LIMIT_COMMAND_MS = 300 * 1000,  // waiting for a command
+    LIMIT_DATA_MS = 600 * 1000,     // without progress in a body
+    LIMIT_SESSION_MS = 24 * 3600 * 1000,
+    LIMIT_LISTEN_BACKLOG = 1024,
+
+    // SMTP out
+    LIMIT_REPLY_LINE = 4096, // RFC 5321 says 512; real servers are longer
+    LIMIT_REPLY_LINES = 128,
+    LIMIT_REPLY_BYTES = 16 * 1024, // a whole multi-line reply; the rest is cut
+    LIMIT_EHLO_BYTES = 64 * 1024,
+    LIMIT_RECIPIENTS_OUT = 100, // RCPT in one outgoing transaction
+    LIMIT_MX = 20,              // MX hosts looked at
+    LIMIT_ADDRESSES = 8,        // addresses tried for one delivery
+    LIMIT_CONNECT_MS = 30 * 1000,
+    LIMIT_GREETING_MS = 60 * 1000, // RFC 5321 section 4.5.3.2 says 5 minutes; see docs/decisions
+    LIMIT_MAIL_MS = 300 * 1000,
+    LIMIT_DATA_OUT_MS = 180 * 1000, // a block of the body without progress
+    LIMIT_FINAL_MS = 600 * 1000,    // from the final dot to the reply
+    LIMIT_TRANSACTION_MS = 3600 * 1000,
+    LIMIT_IDLE_CONNECTION_MS = 10 * 1000,
+    LIMIT_OUT_PER_CONNECTION = 100000, // messages over one connection; a gateway may lower it
+
+    // Spool
+    LIMIT_BODY_INLINE = 256 * 1024, // larger bodies are streamed to a file of their own
+    LIMIT_BODY_MEMORY =
+        32 * 1024 * 1024, // all bodies held in memory; beyond that they go to files at once
+    LIMIT_SEGMENT = 64 * 1024 * 1024,
+    LIMIT_GROUP_BYTES = 8 * 1024 * 1024, // written and synced as one group
+    LIMIT_GROUP_RECORDS = 4096,
+
+    // Queue
+    LIMIT_WAITING_RECIPIENTS = 4 * 1000 * 1000,
+    LIMIT_OUT_CONNECTIONS = 500,    // all gateways together
+    LIMIT_OUT_PER_DESTINATION = 20, // default for one destination of direct delivery
+    LIMIT_OUT_PER_GATEWAY = 50,     // default of a gateway's `connections`
+
+    // What is kept and said
+    LIMIT_OUTCOME_TEXT = 512,   // a remote reply as kept in a record
+    LIMIT_DSN_BODY = 50 * 1024, // the returned part of the original
+    LIMIT_LOG_LINE = 2048,
+    LIMIT_CONTROL_LINE = 64 * 1024, // a request on the control socket
+    LIMIT_CONFIG_FILE = 4 * 1024 * 1024,
+};

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: ISC
+// Hash maps by open addressing with linear probing and tombstones; one table for both kinds of key.
+// The hash is SipHash-1-3 under a key of the process, so outsiders cannot build colliding keys.
+#include "base/map.h"
+#include "base/mem.h"
+
+static uint64_t seed[2];
+
+void map_seed(uint64_t k0, uint64_t k1)
+{
+    seed[0] = k0;
+    seed[1] = k1;
+}
+
+static inline uint64_t rotl(uint64_t x, int by)
+{
+    return (x << by) | (x >> (64 - by));
+}
+
+static inline void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotl(v[1], 13) ^ v[0];
+    v[0] = rotl(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotl(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotl(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotl(v[1], 17) ^ v[2];
+    v[2] = rotl(v[2], 32);
+}
+
+uint64_t map_hash(const void *data, size_t len)
+{
+    const unsigned char *in = data;
+    uint64_t v[4] = {seed[0] ^ 0x736f6d6570736575u, seed[1] ^ 0x646f72616e646f6du,
+                     seed[0] ^ 0x6c7967656e657261u, seed[1] ^ 0x7465646279746573u};
+    uint64_t tail = (uint64_t)len << 56;
+    for (; len >= 8; len -= 8, in += 8) {
+        uint64_t m;
+        memcpy(&m, in, 8);
+        v[3] ^= m;
+        sip_round(v);
+        v[0] ^= m;
+    }
+    for (size_t i = 0; i < len; i++)
+        tail |= (uint64_t)in[i] << (8 * i);
+    v[3] ^= tail;
+    sip_round(v);
+    v[0] ^= tail;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+// An empty slot has hash 0; a removed one hash 1; live hashes are made >= 2.
+struct slot {
+    uint64_t hash;
+    struct str key; // number keys: ptr NULL, len the number
+    void *value;
+};
+
+struct map {
+    struct slot *slots;
+    size_t cap; // 0 or a power of two
+    size_t live;
+    size_t used; // live and removed
+};
+
+static uint64_t hash_of(struct str key)
+{
+    uint64_t h = key.ptr != NULL ? map_hash(key.ptr, key.len) : map_hash(&key.len, sizeof(key.len));
+    return h < 2 ? h + 2 : h;
+}
+
+static bool same_key(struct str a, struct str b)
+{
+    return a.ptr != NULL ? str_eq(a, b) : a.len == b.len;
+}
+
+static struct slot *find(const struct map *map, struct str key, uint64_t hash)
+{
+    if (map->cap == 0)
+        return NULL;
+    for (size_t i = hash & (map->cap - 1);; i = (i + 1) & (map->cap - 1)) {
+        struct slot *slot = &map->slots[i];
+        if (slot->hash == 0)
+            return NULL;
+        if (slot->hash == hash && same_key(key, slot->key))
+            return slot;
+    }
+}
+
+static void rehash(struct map *map, size_t cap)
+{
+    struct slot *old = map->slots;
+    size_t old_cap = map->cap;
+    map->slots = xcalloc(cap, sizeof(*map->slots));
+    map->cap = cap;
+    map->used = map->live;
+    for (size_t i = 0; i < old_cap; i++) {
+        if (old[i].hash < 2)
+            continue;
+        size_t at = old[i].hash & (cap - 1);
+        while (map->slots[at].hash != 0)
+            at = (at + 1) & (cap - 1);
+        map->slots[at] = old[i];
+    }
+    xfree(old);
+}
+
+static void *put(struct map *map, struct str key, void *value)
+{
+    uint64_t hash = hash_of(key);
+    struct slot *slot = find(map, key, hash);
+    if (slot != NULL) {
+        void *before = slot->value;
+        slot->key = key;
+        slot->value = value;
+        return before;
+    }
+    // At most three quarters used, so that every probe ends.
+    if ((map->used + 1) * 4 > map->cap * 3) {
+        size_t cap = map->cap == 0 ? 16 : map->cap;
+        while ((map->live + 1) * 2 > cap)
+            cap *= 2;
+        rehash(map, cap);
+    }
+    size_t at = hash & (map->cap - 1);
+    while (map->slots[at].hash >= 2)
+        at = (at + 1) & (map->cap - 1);
+    if (map->slots[at].hash == 0)
+        map->used++;
+    map->live++;
+    map->slots[at] = (struct slot){hash, key, value};
+    return NULL;
+}
+
+static void *del(struct map *map, struct str key)
+{
+    struct slot *slot = find(map, key, hash_of(key));
+    if (slot == NULL)
+        return NULL;
+    void *value = slot->value;
+    *slot = (struct slot){.hash = 1};
+    map->live--;
+    return value;
+}
+
+static void *next(const struct map *map, size_t *pos)
+{
+    while (*pos < map->cap) {
+        struct slot *slot = &map->slots[(*pos)++];
+        if (slot->hash >= 2)
+            return slot->value;
+    }
+    return NULL;
+}
+
+struct map *map_new(void)
+{
+    return xcalloc(1, sizeof(struct map));
+}
+
+void map_free(struct map **map)
+{
+    if (*map == NULL)
+        return;
+    xfree((*map)->slots);
+    xfree(*map);
+    *map = NULL;
+}
+
+// An empty text key still needs a pointer: NULL marks a number.
+static struct str text_key(struct str key)
+{
+    return key.ptr != NULL ? key : STR("");
+}
+
+void *map_get(const struct map *map, struct str key)
+{
+    key = text_key(key);
+    struct slot *slot = find(map, key, hash_of(key));
+    return slot != NULL ? slot->value : NULL;
+}
+
+void *map_put(struct map *map, struct str key, void *value)
+{
+    return put(map, text_key(key), value);
+}
+
+void *map_del(struct map *map, struct str key)
+{
+    return del(map, text_key(key));
+}
+
+size_t map_count(const struct map *map)
+{
+    return map->live;
+}
+
+void *map_next(const struct map *map, size_t *pos)
+{
+    return next(map, pos);
+}
+
+struct idmap {
+    struct map map;
+};
+
+static struct str id_key(uint64_t key)
+{
+    return str_make(NULL, key);
+}
+
+struct idmap *idmap_new(void)
+{
+    return xcalloc(1, sizeof(struct idmap));
+}
+
+void idmap_free(struct idmap **map)
+{
+    if (*map == NULL)
+        return;
+    xfree((*map)->map.slots);
+    xfree(*map);
+    *map = NULL;
+}
+
+void *idmap_get(const struct idmap *map, uint64_t key)
+{
+    struct slot *slot = find(&map->map, id_key(key), hash_of(id_key(key)));
+    return slot != NULL ? slot->value : NULL;
+}
+
+void *idmap_put(struct idmap *map, uint64_t key, void *value)
+{
+    return put(&map->map, id_key(key), value);
+}
+
+void *idmap_del(struct idmap *map, uint64_t key)
+{
+    return del(&map->map, id_key(key));
+}
+
+size_t idmap_count(const struct idmap *map)
+{
+    return map->map.live;
+}
+
+void *idmap_next(const struct idmap *map, size_t *pos)
+{
+    return next(&map->map, pos);
+}
+
+void idmap_reserve(struct idmap *map, size_t count)
+{
+    size_t cap = 16;
+    while (cap < count * 2)
+        cap *= 2;
+    if (cap > map->map.cap)
+        rehash(&map->map, cap);
+}

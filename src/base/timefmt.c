@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: ISC
+// Points in time as text.
+#include "base/timefmt.h"
+
+#include <stdio.h>
+
+struct civil {
+    int64_t year;
+    int month, day, hour, minute, second, ms, weekday;
+};
+
+// Days to a Gregorian date, counting from 0000-03-01 so that the leap day ends a year.
+static struct civil civil_of(int64_t wall_ms)
+{
+    int64_t days = wall_ms / 86400000, rest = wall_ms % 86400000;
+    if (rest < 0) {
+        rest += 86400000;
+        days--;
+    }
+    int64_t z = days + 719468;
+    int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+    int64_t doe = z - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int64_t mp = (5 * doy + 2) / 153;
+    struct civil c = {
+        .day = (int)(doy - (153 * mp + 2) / 5 + 1),
+        .month = (int)(mp < 10 ? mp + 3 : mp - 9),
+        .hour = (int)(rest / 3600000),
+        .minute = (int)(rest / 60000 % 60),
+        .second = (int)(rest / 1000 % 60),
+        .ms = (int)(rest % 1000),
+        .weekday = (int)(((days % 7) + 11) % 7), // 1970-01-01 was a Thursday
+    };
+    c.year = yoe + era * 400 + (c.month <= 2);
+    return c;
+}
+
+const char *time_rfc5322(int64_t wall_ms, int offset_minutes, char text[TIME_TEXT])
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct civil c = civil_of(wall_ms + (int64_t)offset_minutes * 60000);
+    int off = offset_minutes < 0 ? -offset_minutes : offset_minutes;
+    snprintf(text, TIME_TEXT, "%.3s, %d %.3s %04lld %02d:%02d:%02d %c%02d%02d",
+             days + 3 * c.weekday, c.day, months + 3 * (c.month - 1), (long long)c.year, c.hour,
+             c.minute, c.second, offset_minutes < 0 ? '-' : '+', off / 60 % 100, off % 60);
+    return text;
+}
+
+const char *time_iso(int64_t wall_ms, char text[TIME_TEXT])
+{
+    struct civil c = civil_of(wall_ms);
+    snprintf(text, TIME_TEXT, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)c.year, c.month,
+             c.day, c.hour, c.minute, c.second, c.ms);
+    return text;
+}
+
+const char *time_span(int64_t ms, char text[TIME_TEXT])
+{
+    int64_t s = ms < 0 ? 0 : ms / 1000;
+    if (s < 1)
+        snprintf(text, TIME_TEXT, "%lld ms", (long long)(ms < 0 ? 0 : ms));
+    else if (s < 60)
+        snprintf(text, TIME_TEXT, "%lld s", (long long)s);
+    else if (s < 3600)
+        snprintf(text, TIME_TEXT, "%lld min", (long long)(s / 60));
+    else if (s < 86400)
+        snprintf(text, TIME_TEXT, "%lld h %02lld min", (long long)(s / 3600),
+                 (long long)(s / 60 % 60));
+    else
+        snprintf(text, TIME_TEXT, "%lld d %lld h", (long long)(s / 86400),
+                 (long long)(s / 3600 % 24));
+    return text;
+}
+
+bool time_parse_span(struct str text, int64_t *ms_out)
+{
+    uint64_t unit = 1000, value;
+    if (str_iends(text, STR("ms"))) {
+        unit = 1;
+        text.len -= 2;
+    } else if (text.len > 0 && !ascii_is_digit(text.ptr[text.len - 1])) {
+        switch (ascii_lower(text.ptr[--text.len])) {
+        case 's': unit = 1000; break;
+        case 'm': unit = 60000; break;
+        case 'h': unit = 3600000; break;
+        case 'd': unit = 86400000; break;
+        case 'w': unit = 604800000; break;
+        default: return false;
+        }
+    }
+    if (!str_u64(str_trim(text), 1000000000, &value))
+        return false;
+    *ms_out = (int64_t)(value * unit);
+    return true;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: ISC
+// Points in time as text, without asking any clock.
+#pragma once
+
+#include "base/str.h"
+
+enum { TIME_TEXT = 48 };
+
+// Wall-clock milliseconds since 1970-01-01 UTC. The offset is the local zone's distance from UTC.
+const char *time_rfc5322(int64_t wall_ms, int offset_minutes,
+                         char text[TIME_TEXT]);              // Sat, 21 Nov 2026 09:07:00 +0000
+const char *time_iso(int64_t wall_ms, char text[TIME_TEXT]); // 2026-11-21T09:07:00.123Z
+// "4 m", "2 h 05 m", "3 d 4 h": the two largest units.
+const char *time_span(int64_t ms, char text[TIME_TEXT]);
+// "90s", "1m", "4h", "5d", "2w"; a bare number is seconds. False on anything else.
+bool time_parse_span(struct str text, int64_t *ms_out);

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: ISC
+// Outgoing SMTP and LMTP: one transaction a job, over pooled connections. Knows neither files nor
+// policy: it is told what to send through which gateway, and says what came of it, recipient by
+// recipient.
+//
+// One `deliver` a session loop. deliver_submit may be called from any thread; everything else on
+// the loop.
+#pragma once
+
+#include "conf/conf.h"
+#include "mail/body.h"
+#include "mail/envelope.h"
+#include "sys/loop.h"
+#include "sys/names.h"
+
+struct deliver;
+struct deliver *deliver_new(struct loop *loop, struct names *names);
+void deliver_free(
+    struct deliver **d); // closes all connections; jobs under way end as OUTCOME_LOCAL first
+void deliver_close_idle(
+    struct deliver *d); // any thread: a reload or network change makes pooled connections stale
+
+struct deliver_rcpt {
+    struct envelope_rcpt rcpt; // borrowed until done
+    struct outcome outcome;    // out: what came of it
+};
+
+struct deliver_job {
+    struct post post; // internal; first
+    struct deliver *deliver;
+    struct loop *home; // `done` runs there
+    void (*done)(struct deliver_job *job);
+    void *ctx;
+
+    // In. All borrowed until done, except conf (a reference of the job's owner).
+    struct conf *conf;
+    const struct conf_gateway *gateway;
+    const char *domain; // the recipients' domain, for direct delivery (all share it); else ""
+    uint64_t id;
+    const struct envelope *envelope; // sender, body type, DSN parameters
+    struct deliver_rcpt *rcpts;
+    size_t count;
+    // Called on the session loop when the dialogue is ready for it; NULL with text in err means
+    // OUTCOME_LOCAL.
+    struct body_source *(*open_body)(struct deliver_job *job, struct loop *loop, struct err *err);
+    int64_t started_ms, finished_ms; // out, loop_now_ms
+    bool reused;                     // out: over a kept connection
+    char facts[160]; // out: "192.0.2.1:587 TLSv1.3 ... verified, login, 3 rcpt, 210 ms"
+    struct buf
+        transcript; // out: the dialogue ("<- 220 ...", "-> EHLO ..."), secrets masked, max 16 KiB
+    bool want_transcript; // kept anyway when the outcome is not OK
+    // Internal to deliver.
+    struct deliver_job *next;
+    void *session;
+};
+void deliver_submit(struct deliver *d, struct deliver_job *job);

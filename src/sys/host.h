@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: ISC
+// Facts about this machine and process.
+#pragma once
+
+#include "base/err.h"
+#include "base/netaddr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+void host_name(
+    char out[256]); // fully qualified if the system knows it, else "localhost.localdomain" style
+int host_cores(void);
+const char *host_env(const char *name); // NULL when unset
+// Is this one of the machine's own addresses?
+bool host_owns(const struct net_addr *addr);
+// Readiness and status for a service manager (sd_notify protocol); nothing when there is none.
+void host_notify(const char *state);
+// Sockets passed by a service manager (sd_listen_fds); each at most once.
+int host_passed_socket(const struct net_addr *at); // fd or -1
+// After start: no core dumps with secrets, no new privileges. Best effort; says in err what could
+// not be done.
+bool host_harden(struct err *err);
+// Drops root for good. `user` NULL: keep. Keeps what binding low ports needed out.
+bool host_become(const char *user, struct err *err);

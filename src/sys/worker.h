@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: ISC
+// A small pool of threads for what blocks or burns: password hashes, cold reads, SQL for people.
+#pragma once
+
+#include "sys/loop.h"
+
+// `work` runs on some pool thread; then `done` on `home`. The struct is the caller's and must live
+// until done ran. At most WORKER_THREADS run at once, the others wait in order. In the simulated
+// world: later, on the one thread.
+enum { WORKER_THREADS = 4 };
+struct work {
+    struct post post; // internal
+    struct work *next;
+    struct loop *home;
+    void (*work)(struct work *w);
+    void (*done)(struct work *w);
+};
+void worker_submit(struct work *w);
+void worker_stop_all(
+    void); // at the end of the process: waits for running work; call after the loops ended
+
+// Verifies a password against a crypt(3) hash (yescrypt, bcrypt, ...). Blocks for tens of
+// milliseconds: workers only.
+bool password_verify(const char *password, const char *hash);
+// A yescrypt hash; out gets the text. False when the system's libcrypt cannot.
+bool password_hash(const char *password, char out[256]);
