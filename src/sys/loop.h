@@ -8,6 +8,8 @@
 // order drawn from the seed.
 #pragma once
 
+#include "base/heap.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,8 +51,13 @@ struct timer {
     struct loop *loop;
     void (*fn)(void *ctx);
     void *ctx;
-    int64_t due_ms;    // in loop_now_ms time
-    uint32_t heap_pos; // place in the loop's heap, 0 = not running
+    union {
+        struct heap_node node; // what the loop's heap knows of it
+        struct {
+            int64_t due_ms;    // in loop_now_ms time
+            uint32_t heap_pos; // place in the loop's heap, 0 = not running
+        };
+    };
 };
 void timer_init(struct timer *timer, struct loop *loop, void (*fn)(void *ctx), void *ctx);
 void timer_start(struct timer *timer, int64_t after_ms);
