@@ -40,11 +40,12 @@ bool file_allocate(struct file *file, uint64_t size,
                    struct err *err); // reserves and zero-fills blocks up to size
 bool file_truncate(struct file *file, uint64_t size, struct err *err);
 bool file_size(struct file *file, uint64_t *size_out, struct err *err);
-bool file_lock(struct file *file,
-               struct err *err); // exclusive, per process, gone with it; false when another has it
+// Exclusive, of a file open for writing, gone with it; false with EWOULDBLOCK when another has it.
+bool file_lock(struct file *file, struct err *err);
 
-// Bytes that are in memory already, without waiting: bytes read, 0 at the end, -2 when it would
-// block (then read on a worker), -1 with err. Safe on a session loop.
+// Bytes that are in memory already, without waiting: bytes read (maybe less than len, also before
+// the end), 0 at the end, -2 when it would block (then read on a worker), -1 with err. Safe on a
+// session loop.
 ssize_t file_read_now(struct file *file, uint64_t offset, void *out, size_t len, struct err *err);
 
 bool dir_make(const char *path, unsigned mode,

@@ -16,8 +16,9 @@ struct work {
     void (*done)(struct work *w);
 };
 void worker_submit(struct work *w);
-void worker_stop_all(
-    void); // at the end of the process: waits for running work; call after the loops ended
+// At the end of the process: waits for running work and drops what waits. Call after the loops
+// ended and before they are freed.
+void worker_stop_all(void);
 
 // Verifies a password against a crypt(3) hash (yescrypt, bcrypt, ...). Blocks for tens of
 // milliseconds: workers only.
