@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: ISC
+// queue list, show, retry, hold, release, drop; route explain.
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/timefmt.h"
+#include "control/command.h"
+#include "route/judge.h"
+#include "sys/clock.h"
+#include "sys/stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PAGE = 500 };
+
+// ---- list ----
+
+struct listing {
+    uint64_t after;
+    uint64_t count;
+    struct str pattern;
+};
+
+static void size_text(uint64_t bytes, char text[16])
+{
+    if (bytes < 1000)
+        snprintf(text, 16, "%llu B", (unsigned long long)bytes);
+    else if (bytes < 1000 * 1000)
+        snprintf(text, 16, "%.1f kB", (double)bytes / 1e3);
+    else
+        snprintf(text, 16, "%.1f MB", (double)bytes / 1e6);
+}
+
+static const struct queue_rcpt_view *first_waiting(const struct queue_message_view *v,
+                                                   size_t *waiting_out)
+{
+    const struct queue_rcpt_view *first = NULL;
+    *waiting_out = 0;
+    for (size_t i = 0; i < v->envelope.count; i++) {
+        if (rcpt_state_final(v->rcpts[i].state))
+            continue;
+        (*waiting_out)++;
+        if (first == NULL)
+            first = &v->rcpts[i];
+    }
+    return first;
+}
+
+static void next_text(const struct queue_message_view *v, const struct queue_rcpt_view *r,
+                      char text[TIME_TEXT])
+{
+    int64_t wait = r != NULL ? r->next_ms - clock_wall_ms() : 0;
+    if (v->held)
+        snprintf(text, TIME_TEXT, "-");
+    else if (r == NULL || r->busy)
+        snprintf(text, TIME_TEXT, "now");
+    else if (r->next_ms == 0)
+        snprintf(text, TIME_TEXT, "way open");
+    else if (wait <= 0)
+        snprintf(text, TIME_TEXT, "now");
+    else
+        time_span(wait, text);
+}
+
+static void list_line(struct reply *r, const struct queue_message_view *v)
+{
+    char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[16], to[80];
+    size_t waiting;
+    const struct queue_rcpt_view *first = first_waiting(v, &waiting);
+    time_span(clock_wall_ms() - v->envelope.accepted_ms, age);
+    size_text(v->size, size);
+    next_text(v, first, next);
+    snprintf(to, sizeof(to), waiting > 1 ? "%.*s +%zu" : "%.*s",
+             first != NULL ? (int)first->address.len : 0, first != NULL ? first->address.ptr : "",
+             waiting - 1);
+    struct str from = v->envelope.sender.len > 0 ? v->envelope.sender : STR("<>");
+    reply_line(r, "%-8s %-11s %8s  %-24.*s %-28s %-9s %-11s %s", id_format(v->id, id), age, size,
+               STR_FMT(from), to, v->state, next,
+               v->held         ? v->hold_reason
+               : first != NULL ? first->last.text
+                               : "");
+}
+
+static void rcpt_json(struct json *j, const struct queue_rcpt_view *r)
+{
+    json_open(j, NULL);
+    json_str(j, "address", r->address);
+    json_text(j, "state", rcpt_state_name(r->state));
+    json_int(j, "tries", r->tries);
+    json_bool(j, "sending", r->busy);
+    json_bool(j, "in_doubt", r->in_doubt);
+    json_int(j, "next_ms", r->next_ms);
+    json_text(j, "gateway", r->gateway);
+    if (r->last.text[0] != '\0' || r->last.code != 0) {
+        json_open(j, "last");
+        json_text(j, "class", outcome_class_name(r->last.class));
+        json_int(j, "code", r->last.code);
+        json_text(j, "phase", outcome_phase_name(r->last.phase));
+        json_text(j, "where", r->last.where);
+        json_text(j, "text", r->last.text);
+        json_close(j);
+    }
+    json_close(j);
+}
+
+static void message_json(struct reply *r, const struct queue_message_view *v)
+{
+    struct buf out;
+    char id[ID_TEXT_SIZE];
+    buf_init(&out, 4 << 20);
+    struct json j = json_to(&out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    json_text(&j, "id", id_format(v->id, id));
+    json_text(&j, "state", v->state);
+    json_text(&j, "hold_reason", v->held ? v->hold_reason : NULL);
+    json_int(&j, "accepted_ms", v->envelope.accepted_ms);
+    json_int(&j, "size", (int64_t)v->size);
+    json_str(&j, "sender", v->envelope.sender);
+    json_str(&j, "subject", v->envelope.subject);
+    json_str(&j, "client", v->envelope.client);
+    json_str(&j, "user", v->envelope.user);
+    json_str(&j, "listener", v->envelope.listener);
+    json_open_array(&j, "recipients");
+    for (size_t i = 0; i < v->envelope.count; i++)
+        rcpt_json(&j, &v->rcpts[i]);
+    json_close_array(&j);
+    json_close(&j);
+    reply_text(r, buf_str(&out));
+    buf_free(&out);
+}
+
+static void list_page(struct reply *r)
+{
+    struct listing *l = r->ctx;
+    uint64_t ids[PAGE];
+    struct queue *q = r->control->parts.queue;
+    do {
+        size_t n = queue_list(q, l->after, l->pattern, ids, PAGE);
+        for (size_t i = 0; i < n; i++) {
+            struct arena *arena = arena_new();
+            struct queue_message_view v;
+            if (queue_show(q, ids[i], arena, &v)) {
+                if (r->json)
+                    message_json(r, &v);
+                else
+                    list_line(r, &v);
+                l->count++;
+            }
+            arena_free(&arena);
+            l->after = ids[i];
+        }
+        if (n < PAGE) {
+            if (l->count == 0 && !r->json)
+                reply_line(r, l->pattern.len > 0 ? "no waiting message matches"
+                                                 : "the queue is empty");
+            reply_end(r, 0);
+            return;
+        }
+        // A reader slower than we are is not given the whole queue at once.
+        stream_flush(r->stream);
+    } while (stream_queued(r->stream) == 0);
+}
+
+void cmd_queue_list(struct reply *r)
+{
+    struct listing *l = arena_alloc(r->arena, sizeof(*l));
+    l->pattern = r->argc > 0 ? str_of(r->argv[0]) : STR("");
+    r->ctx = l;
+    r->drained = list_page;
+    if (!r->json)
+        reply_line(r, "%-8s %-11s %8s  %-24s %-28s %-9s %-11s %s", "ID", "AGE", "SIZE", "FROM",
+                   "TO", "STATE", "NEXT", "LAST");
+    list_page(r);
+}
+
+// ---- show ----
+
+static void show_text(struct reply *r, const struct queue_message_view *v)
+{
+    char id[ID_TEXT_SIZE], when[TIME_TEXT], size[16], next[TIME_TEXT];
+    size_text(v->size, size);
+    reply_line(r, "%s  %s%.*s%s  %s  %s%s%s", id_format(v->id, id),
+               v->envelope.subject.len > 0 ? "\"" : "", STR_FMT(v->envelope.subject),
+               v->envelope.subject.len > 0 ? "\"" : "", size, v->state, v->held ? ": " : "",
+               v->held ? v->hold_reason : "");
+    reply_line(r, "  accepted   %s from %.*s%s%.*s", time_iso(v->envelope.accepted_ms, when),
+               STR_FMT(v->envelope.client), v->envelope.user.len > 0 ? ", user " : "",
+               STR_FMT(v->envelope.user));
+    reply_line(r, "  sender     <%.*s>", STR_FMT(v->envelope.sender));
+    for (size_t i = 0; i < v->envelope.count; i++) {
+        const struct queue_rcpt_view *p = &v->rcpts[i];
+        bool final = rcpt_state_final(p->state);
+        next_text(v, p, next);
+        reply_line(r, "  to         <%.*s>  %s%s%s%s", STR_FMT(p->address),
+                   final     ? rcpt_state_name(p->state)
+                   : p->busy ? "being sent"
+                             : "waiting, next try: ",
+                   final || p->busy ? "" : next,
+                   p->in_doubt ? "  IN DOUBT (may have been delivered)" : "", "");
+        if (p->last.text[0] != '\0')
+            reply_line(r, "             %u tr%s so far; last via %s [%s]: %s (%s)", p->tries,
+                       p->tries == 1 ? "y" : "ies", p->gateway, p->last.where, p->last.text,
+                       judge_reason(&p->last));
+    }
+    reply_line(r, "more: waypost log %s", id);
+}
+
+void cmd_queue_show(struct reply *r)
+{
+    uint64_t id;
+    struct queue_message_view v;
+    if (!reply_id(r, r->argv[0], &id))
+        return;
+    if (!queue_show(r->control->parts.queue, id, r->arena, &v)) {
+        reply_error(r, "waypost: %s is not in the queue; what became of it says `waypost log %s`",
+                    r->argv[0], r->argv[0]);
+        reply_end(r, EX_DATAERR);
+        return;
+    }
+    if (r->json)
+        message_json(r, &v);
+    else
+        show_text(r, &v);
+    reply_end(r, 0);
+}
+
+// ---- orders ----
+
+static void each_id(struct reply *r, const char *done,
+                    bool (*order)(struct reply *r, uint64_t id, struct err *err))
+{
+    int status = 0;
+    for (int i = 0; i < r->argc; i++) {
+        uint64_t id;
+        struct err err = {0};
+        if (!id_parse(str_of(r->argv[i]), &id) || id == 0) {
+            reply_error(r, "waypost: %s is no message id", r->argv[i]);
+            status = EX_USAGE;
+        } else if (!order(r, id, &err)) {
+            reply_error(r, "waypost: %s: %s", r->argv[i],
+                        err.text[0] != '\0' ? err.text : "not in the queue");
+            status = EX_DATAERR;
+        } else {
+            reply_line(r, "%s %s", r->argv[i], done);
+        }
+    }
+    reply_end(r, status);
+}
+
+static const char *by_whom(struct reply *r)
+{
+    const char *reason = r->ctx;
+    return reason != NULL ? arena_printf(r->arena, "uid %u: %s", r->uid, reason)
+                          : arena_printf(r->arena, "uid %u", r->uid);
+}
+
+static bool order_retry(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_retry(r->control->parts.queue, id);
+}
+
+static bool order_hold(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_hold(r->control->parts.queue, id, by_whom(r));
+}
+
+static bool order_release(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_release(r->control->parts.queue, id, by_whom(r));
+}
+
+static bool order_drop(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_drop(r->control->parts.queue, id, by_whom(r), err);
+}
+
+void cmd_queue_retry(struct reply *r)
+{
+    if (r->argc == 1 && strcmp(r->argv[0], "all") == 0) {
+        queue_retry(r->control->parts.queue, 0);
+        reply_line(r, "all waiting mail is tried again now");
+        reply_end(r, 0);
+        return;
+    }
+    each_id(r, "is tried again now", order_retry);
+}
+
+void cmd_queue_hold(struct reply *r)
+{
+    r->ctx = (void *)reply_option(r, "--reason");
+    each_id(r, "is held; send it with `waypost queue release`", order_hold);
+}
+
+void cmd_queue_release(struct reply *r)
+{
+    each_id(r, "goes on its way", order_release);
+}
+
+void cmd_queue_drop(struct reply *r)
+{
+    r->ctx = (void *)reply_option(r, "--reason");
+    each_id(r, "is dropped", order_drop);
+}
+
+// ---- route explain ----
+
+void cmd_route_explain(struct reply *r)
+{
+    const char *from = reply_option(r, "--from"), *to = reply_option(r, "--to");
+    struct buf out;
+    uint64_t id;
+    buf_init(&out, 1 << 20);
+    if (to != NULL) {
+        queue_explain_envelope(r->control->parts.queue, str_of(from != NULL ? from : ""),
+                               str_of(to), &out);
+    } else if (r->argc != 1) {
+        reply_error(r, "usage: waypost route explain ID | --from ADDRESS --to ADDRESS");
+        reply_end(r, EX_USAGE);
+        return;
+    } else if (!reply_id(r, r->argv[0], &id)) {
+        return;
+    } else if (!queue_explain(r->control->parts.queue, id, &out)) {
+        reply_error(r, "waypost: %s is not in the queue; what became of it says `waypost log %s`",
+                    r->argv[0], r->argv[0]);
+        reply_end(r, EX_DATAERR);
+        buf_free(&out);
+        return;
+    }
+    reply_text(r, buf_str(&out));
+    buf_free(&out);
+    reply_end(r, 0);
+}

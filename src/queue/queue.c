@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: ISC
+// The conductor: adopting messages, the retry clock, one turn at a time.
+//
+// A turn runs as a deferred call after the events at hand, so that a batch of accepted messages or
+// finished transactions is planned together: due messages are planned into lanes, resting lanes
+// woken, a slice of sweeps done, then lanes with room are served round robin.
+#include "queue/queue_int.h"
+#include "base/mem.h"
+#include "mail/envelope.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <assert.h>
+
+enum { DUE_SLICE = 2000, HOUSEKEEPING_MS = 60 * 1000 };
+
+char *qmsg_packed(struct qmsg *m)
+{
+    return (char *)&m->rcpts[m->count];
+}
+
+const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane)
+{
+    return &q->conf->gateways[lane->gateway];
+}
+
+bool queue_record(struct queue *q, const struct store_op *ops, size_t count)
+{
+    store_commit_quietly(q->parts.store, ops, count);
+    return true;
+}
+
+static void on_turn(void *ctx);
+
+void queue_wake(struct queue *q)
+{
+    if (q->started && !q->stopping)
+        loop_defer(q->parts.loop, &q->turn, on_turn, q);
+}
+
+// ---- Scheduling a message ----
+
+// The earliest moment at which something about this message must be looked at.
+void qmsg_schedule(struct queue *q, struct qmsg *m)
+{
+    int64_t due = INT64_MAX;
+    bool waits = false;
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0)
+            continue;
+        waits = true;
+        if (r->leg == 0 && (int64_t)r->next_s * 1000 < due)
+            due = (int64_t)r->next_s * 1000;
+    }
+    // While legs wait in a lane the lane's own sweeps look after expiry.
+    if (!waits || m->held || due == INT64_MAX) {
+        heap_remove(&q->due, &m->due);
+        return;
+    }
+    heap_set(&q->due, &m->due, due);
+}
+
+static bool expired(struct queue *q, const struct qmsg *m, const struct qrcpt *r)
+{
+    bool by_time =
+        q->conf->queue.expire_ms > 0 && q->now_ms - m->accepted_ms >= q->conf->queue.expire_ms;
+    bool by_tries = q->conf->queue.expire_tries > 0 && r->tries >= q->conf->queue.expire_tries;
+    return by_time || by_tries;
+}
+
+// A clock that jumped must not return mail that never had a chance: expiry by time asks for one
+// attempt at least.
+static bool may_expire(const struct qrcpt *r)
+{
+    return r->tries > 0 || r->last != NULL;
+}
+
+static void expire(struct queue *q, struct qmsg *m)
+{
+    uint32_t *index = xmalloc(m->count * sizeof(*index));
+    struct outcome *outcomes = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0)
+            continue;
+        if (expired(q, m, r) && may_expire(r))
+            index[n++] = (uint32_t)i;
+    }
+    if (n > 0) {
+        outcomes = xcalloc(n, sizeof(*outcomes));
+        const char *gateway = NULL;
+        for (size_t i = 0; i < n; i++) {
+            struct last *last = m->rcpts[index[i]].last;
+            if (last != NULL) {
+                outcomes[i] = last->outcome;
+                gateway = last->gateway;
+            } else {
+                outcomes[i].class = OUTCOME_BUSY;
+            }
+        }
+        log_info("expired", m->id,
+                 "gave up on %zu recipient%s after the time the configuration allows", n,
+                 n == 1 ? "" : "s");
+        settle_fail(q, m, index, n, gateway, outcomes, RCPT_RETURNED);
+    }
+    xfree(outcomes);
+    xfree(index);
+}
+
+static void warn_if_late(struct queue *q, struct qmsg *m)
+{
+    int64_t warn_ms = q->conf->queue.warn_ms;
+    if (m->warned || warn_ms <= 0 || q->now_ms - m->accepted_ms < warn_ms)
+        return;
+    m->warned = true;
+    struct store_rcpt_result *late = xcalloc(m->count, sizeof(*late));
+    size_t n = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct qrcpt *r = &m->rcpts[i];
+        if (rcpt_state_final(r->state) || (r->flags & RCPT_CLOSING) != 0)
+            continue;
+        late[n].index = (uint32_t)i;
+        late[n].state = RCPT_WAITING;
+        late[n].tries = r->tries;
+        late[n].next_ms = (int64_t)r->next_s * 1000;
+        if (r->last != NULL)
+            late[n].outcome = r->last->outcome;
+        n++;
+    }
+    if (n > 0)
+        bounce_start(q, m, BOUNCE_DELAYED, late, n, NULL);
+    xfree(late);
+}
+
+// ---- Planning ----
+
+static uint32_t gateway_by_name(struct queue *q, const char *name)
+{
+    const struct conf_gateway *g = name != NULL ? conf_gateway_find(q->conf, str_of(name)) : NULL;
+    return g != NULL ? g->index : UINT32_MAX;
+}
+
+// A recipient in doubt asks only the gateway it was with, until its time is over.
+static bool plan_doubt(struct queue *q, struct qmsg *m, struct qrcpt *r, struct plan *plan)
+{
+    if ((r->flags & RCPT_DOUBT) == 0)
+        return false;
+    uint32_t same = gateway_by_name(q, r->last != NULL ? r->last->gateway : NULL);
+    if ((int64_t)r->doubt_until_s * 1000 <= q->now_ms || same == UINT32_MAX ||
+        !q->conf->gateways[same].enabled) {
+        r->flags &= (uint8_t)~RCPT_DOUBT;
+        return false;
+    }
+    *plan = (struct plan){.kind = PLAN_GO, .gateway = same, .step = 0, .route = -1};
+    return true;
+}
+
+int64_t queue_retry_delay(struct queue *q, unsigned tries)
+{
+    const struct conf *c = q->conf;
+    if (c->queue.retry_count == 0)
+        return HOUSEKEEPING_MS;
+    size_t at = tries > 0 ? tries - 1 : 0;
+    int64_t delay = c->queue.retry_ms[at < c->queue.retry_count ? at : c->queue.retry_count - 1];
+    // Up to a tenth later, so that mail deferred together does not come back together.
+    return delay + (int64_t)random_below((uint64_t)(delay / 10) + 1);
+}
+
+static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i)
+{
+    struct qrcpt *r = &m->rcpts[i];
+    struct str domain = envelope_domain(e->rcpts[i].address);
+    struct plan_input in = {
+        .conf = q->conf,
+        .gateways = q->gateways,
+        .sender = e->sender,
+        .rcpt = e->rcpts[i].address,
+        .now_ms = q->now_ms,
+        .age_ms = q->now_ms - m->accepted_ms,
+        .tries = r->tries,
+        .from_step = r->step,
+        .last_class = (enum outcome_class)r->class,
+        .share = m->id,
+        .direct_rest_ms = lane_direct_rest(q, domain),
+    };
+    struct plan plan;
+    if (!plan_doubt(q, m, r, &plan))
+        plan = plan_next(&in);
+    if (plan.kind == PLAN_END) {
+        // The round is over. When the chain's ways rest, wait for them in their lane; when one is
+        // open, it was this message they would not take, so the retry clock says when to ask again.
+        r->step = 0;
+        in.from_step = 0;
+        plan = plan_next(&in);
+        if (plan.kind == PLAN_GO) {
+            r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+            return;
+        }
+    }
+    if (plan.kind == PLAN_NONE) {
+        r->next_s = (uint32_t)((q->now_ms + HOUSEKEEPING_MS) / 1000);
+        return;
+    }
+    if (plan.kind == PLAN_WAIT && plan.until_ms != INT64_MAX &&
+        q->gateways[plan.gateway].rest_until_ms <= q->now_ms && in.direct_rest_ms <= q->now_ms) {
+        // Waits for its age, not for a gateway.
+        r->next_s = (uint32_t)((plan.until_ms + 999) / 1000);
+        return;
+    }
+    r->step = plan.kind == PLAN_GO && plan.step > 0 ? (uint8_t)(plan.step - 1) : 0;
+    bool direct = q->conf->gateways[plan.gateway].kind == GATEWAY_DIRECT;
+    lane_add(q, lane_for(q, plan.gateway, direct ? domain : STR("")), m, i);
+}
+
+void qmsg_reconsider(struct queue *q, struct qmsg *m)
+{
+    if (m->held)
+        return;
+    expire(q, m);
+    warn_if_late(q, m);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e);
+    assert(whole && e.count == m->count); // it was checked when it was adopted
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0 ||
+            r->leg != 0)
+            continue;
+        if ((int64_t)r->next_s * 1000 > q->now_ms)
+            continue;
+        plan_rcpt(q, m, &e, i);
+    }
+    arena_free(&arena);
+    qmsg_schedule(q, m);
+}
+
+// ---- The turn ----
+
+static void arm(struct queue *q)
+{
+    int64_t next = q->now_ms + HOUSEKEEPING_MS;
+    struct heap_node *due = heap_top(&q->due), *wake = heap_top(&q->lane_clock);
+    if (due != NULL && due->due < next)
+        next = due->due;
+    if (wake != NULL && wake->due < next)
+        next = wake->due;
+    timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
+}
+
+static void on_turn(void *ctx)
+{
+    struct queue *q = ctx;
+    q->now_ms = clock_wall_ms();
+    if (q->stopping)
+        return;
+    lane_wake_due(q);
+    for (int i = 0; i < DUE_SLICE; i++) {
+        struct heap_node *top = heap_top(&q->due);
+        if (top == NULL || top->due > q->now_ms)
+            break;
+        struct qmsg *m = container_of(top, struct qmsg, due);
+        heap_remove(&q->due, top);
+        qmsg_reconsider(q, m);
+        qmsg_finish_if_done(q, m);
+    }
+    lane_sweep_some(q);
+    lane_dispatch(q);
+    arm(q);
+}
+
+static void on_timer(void *ctx)
+{
+    queue_wake(ctx);
+}
+
+// ---- Adopting ----
+
+static bool read_packed(const struct store_message *m, int64_t *accepted_ms_out)
+{
+    struct arena *arena = arena_new();
+    struct envelope e;
+    bool sound = envelope_unpack(m->packed, arena, &e) && e.count == m->count && m->count > 0 &&
+                 m->count <= UINT16_MAX;
+    *accepted_ms_out = sound ? e.accepted_ms : 0;
+    arena_free(&arena);
+    return sound;
+}
+
+static void adopt_states(struct queue *q, struct qmsg *m, const struct store_message *from)
+{
+    size_t waiting = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (from->rcpts != NULL) {
+            r->state = from->rcpts[i].state;
+            r->tries = from->rcpts[i].tries;
+            r->next_s = (uint32_t)(from->rcpts[i].next_ms > 0 ? from->rcpts[i].next_ms / 1000 : 0);
+        }
+        waiting += !rcpt_state_final(r->state);
+    }
+    atomic_fetch_add(&q->recipients, waiting);
+}
+
+void queue_adopt(struct queue *q, struct store_message *from)
+{
+    int64_t accepted_ms;
+    if (!read_packed(from, &accepted_ms)) {
+        // The journal's checksum was right, so this was written so: a bug of ours. Keep it on disk,
+        // touch nothing.
+        log_error("unreadable", from->id,
+                  "an envelope in the spool cannot be read; the message stays there untouched");
+        store_message_free(&from);
+        return;
+    }
+    if (idmap_get(q->messages, from->id) != NULL) {
+        store_message_free(&from);
+        return;
+    }
+    struct qmsg *m = xcalloc(1, sizeof(*m) + from->count * sizeof(m->rcpts[0]) + from->packed.len);
+    m->id = from->id;
+    m->body = from->body;
+    m->accepted_ms = accepted_ms;
+    m->count = (uint16_t)from->count;
+    m->packed_len = (uint32_t)from->packed.len;
+    m->priority = (uint8_t)(from->priority < 0             ? 0
+                            : from->priority >= PRIORITIES ? PRIORITIES - 1
+                                                           : from->priority);
+    m->held = from->held;
+    m->leg0.msg = m;
+    memcpy(qmsg_packed(m), from->packed.ptr, from->packed.len);
+    // Bodies in memory are a loan: when half of what may be lent is out, this one is read from disk
+    // again later.
+    if (from->blob != NULL && blob_total() < LIMIT_BODY_MEMORY / 2)
+        m->blob = blob_ref(from->blob);
+    adopt_states(q, m, from);
+    idmap_put(q->messages, m->id, m);
+    q->counts.accepted++;
+    if (!q->started) {
+        // Read back at start: whoever is late already has had its notice of delay.
+        int64_t now = clock_wall_ms();
+        m->warned = q->conf->queue.warn_ms > 0 && now - m->accepted_ms >= q->conf->queue.warn_ms;
+        if (from->maybe_repeated)
+            log_info("in-doubt", m->id,
+                     "may have been on its way out when the last run ended: a copy is possible");
+        qmsg_schedule(q, m);
+    } else {
+        // Fresh mail goes through the same planning, in this turn.
+        heap_set(&q->due, &m->due, 0);
+        if (m->held)
+            heap_remove(&q->due, &m->due);
+        queue_wake(q);
+    }
+    store_message_free(&from);
+}
+
+void queue_moved(struct queue *q, uint64_t id, struct store_body_ref to)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m != NULL)
+        m->body = to;
+}
+
+void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
+{
+    if (m->jobs > 0)
+        return;
+    for (size_t i = 0; i < m->count; i++)
+        if (!rcpt_state_final(m->rcpts[i].state))
+            return;
+    for (struct leg *leg = &m->leg0, *next; leg != NULL; leg = next) {
+        next = leg->next;
+        leg_remove(q, leg);
+        if (leg != &m->leg0)
+            xfree(leg);
+    }
+    for (size_t i = 0; i < m->count; i++)
+        last_drop(q, &m->rcpts[i].last);
+    heap_remove(&q->due, &m->due);
+    idmap_del(q->messages, m->id);
+    blob_unref(&m->blob);
+    xfree(m->hold_reason);
+    xfree(m);
+}
+
+// ---- Life ----
+
+struct queue *queue_new(struct conf *conf)
+{
+    struct queue *q = xcalloc(1, sizeof(*q));
+    q->conf = conf_ref(conf);
+    q->messages = idmap_new();
+    q->lanes = map_new();
+    q->lasts = map_new();
+    list_init(&q->ready);
+    list_init(&q->sweeps);
+    list_init(&q->unproven_wait);
+    q->gateways = xcalloc(conf->gateway_count, sizeof(*q->gateways));
+    atomic_init(&q->recipients, 0);
+    atomic_init(&q->recipients_max, conf->queue.max_recipients);
+    return q;
+}
+
+void queue_start(struct queue *q, const struct queue_parts *parts)
+{
+    assert(parts->loop_count > 0 && parts->loop_count <= QUEUE_LOOPS);
+    q->parts = *parts;
+    q->started = true;
+    timer_init(&q->timer, parts->loop, on_timer, q);
+    queue_wake(q);
+}
+
+void queue_stop(struct queue *q, void (*idle)(void *ctx), void *ctx)
+{
+    q->stopping = true;
+    q->idle = idle;
+    q->idle_ctx = ctx;
+    timer_stop(&q->timer);
+    queue_check_idle(q);
+}
+
+static void on_idle(void *ctx)
+{
+    struct queue *q = ctx;
+    void (*idle)(void *) = q->idle;
+    q->idle = NULL;
+    if (idle != NULL)
+        idle(q->idle_ctx);
+}
+
+void queue_check_idle(struct queue *q)
+{
+    if (q->stopping && queue_busy(q) == 0)
+        loop_defer(q->parts.loop, &q->turn, on_idle, q);
+}
+
+size_t queue_busy(const struct queue *q)
+{
+    return q->active + q->returns;
+}
+
+bool queue_has_room(struct queue *q, struct err *why)
+{
+    uint64_t waiting = atomic_load_explicit(&q->recipients, memory_order_relaxed);
+    uint64_t max = atomic_load_explicit(&q->recipients_max, memory_order_relaxed);
+    if (max == 0 || waiting < max)
+        return true;
+    err_set(why,
+            "%llu recipients wait already, the configured limit (queue.max_recipients); try again "
+            "later",
+            (unsigned long long)waiting);
+    return false;
+}
+
+void queue_reload(struct queue *q, struct conf *conf)
+{
+    struct plan_gateway *gateways = xcalloc(conf->gateway_count, sizeof(*gateways));
+    for (size_t i = 0; i < conf->gateway_count; i++) {
+        const struct conf_gateway *old = conf_gateway_find(q->conf, str_of(conf->gateways[i].name));
+        if (old != NULL)
+            gateways[i] = q->gateways[old->index];
+    }
+    xfree(q->gateways);
+    q->gateways = gateways;
+    struct conf *before = q->conf;
+    q->conf = conf_ref(conf);
+    q->conf_age++;
+    atomic_store(&q->recipients_max, conf->queue.max_recipients);
+    size_t pos = 0;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
+        for (size_t i = 0; i < m->count; i++)
+            if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
+                m->rcpts[i].step = 0;
+    q->now_ms = clock_wall_ms();
+    lane_rebind(q);
+    conf_unref(&before);
+    queue_wake(q);
+}
+
+void queue_free(struct queue **qp)
+{
+    struct queue *q = *qp;
+    if (q == NULL)
+        return;
+    assert(queue_busy(q) == 0);
+    if (q->started) {
+        timer_stop(&q->timer);
+        defer_cancel(&q->turn);
+    }
+    size_t pos = 0;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
+        for (size_t i = 0; i < m->count; i++) {
+            last_drop(q, &m->rcpts[i].last);
+            m->rcpts[i].state = RCPT_DROPPED; // only here, in memory: nothing of it is recorded
+        }
+        m->jobs = 0;
+        qmsg_finish_if_done(q, m);
+    }
+    lane_free_all(q);
+    heap_free(&q->due);
+    heap_free(&q->lane_clock);
+    idmap_free(&q->messages);
+    map_free(&q->lanes);
+    map_free(&q->lasts);
+    xfree(q->gateways);
+    conf_unref(&q->conf);
+    xfree(q);
+    *qp = NULL;
+}

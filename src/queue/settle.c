@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: ISC
+// What becomes of a message after a transaction: the judge's verdicts carried out and recorded.
+#include "queue/queue_int.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <assert.h>
+
+// ---- Trouble, shared ----
+
+struct last *last_keep(struct queue *q, const char *gateway, const struct outcome *o)
+{
+    struct buf key;
+    buf_init(&key, 4096);
+    buf_printf(&key, "%s|%d|%d|%d|%u|%u.%u.%u|%s|%s", gateway != NULL ? gateway : "", o->class,
+               o->scope, o->phase, o->code, o->enhanced[0], o->enhanced[1], o->enhanced[2],
+               o->where, o->text);
+    struct last *last = map_get(q->lasts, buf_str(&key));
+    if (last == NULL) {
+        last = xcalloc(1, sizeof(*last));
+        last->key = str_make(xstrndup(key.data, key.len), key.len);
+        last->gateway = gateway != NULL ? xstrdup(gateway) : NULL;
+        last->outcome = *o;
+        map_put(q->lasts, last->key, last);
+    }
+    last->refs++;
+    buf_free(&key);
+    return last;
+}
+
+void last_drop(struct queue *q, struct last **lastp)
+{
+    struct last *last = *lastp;
+    *lastp = NULL;
+    if (last == NULL || --last->refs > 0)
+        return;
+    map_del(q->lasts, last->key);
+    xfree((char *)last->key.ptr);
+    xfree(last->gateway);
+    xfree(last);
+}
+
+static void remember(struct queue *q, struct qrcpt *r, const char *gateway, const struct outcome *o)
+{
+    struct last *last = last_keep(q, gateway, o);
+    last_drop(q, &r->last);
+    r->last = last;
+}
+
+// ---- One recipient ----
+
+// Does the chain name a way for what would otherwise be final (`on: [refused]`)?
+static bool chain_goes_on(struct queue *q, const struct qjob *j, size_t i)
+{
+    const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
+    struct plan_input in = {
+        .conf = q->conf,
+        .gateways = q->gateways,
+        .sender = j->job.envelope->sender,
+        .rcpt = j->job.rcpts[i].rcpt.address,
+        .now_ms = q->now_ms,
+        .age_ms = q->now_ms - j->msg->accepted_ms,
+        .tries = r->tries,
+        .from_step = r->step,
+        .last_class = (enum outcome_class)r->class,
+        .share = j->msg->id,
+    };
+    return plan_next(&in).kind == PLAN_GO;
+}
+
+static void begin_doubt(struct queue *q, struct qrcpt *r)
+{
+    if ((r->flags & RCPT_DOUBT) == 0)
+        r->doubt_until_s = (uint32_t)((q->now_ms + q->conf->queue.doubt_wait_ms) / 1000);
+    r->flags |= RCPT_DOUBT;
+    r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+}
+
+// Applies the verdict to the recipient; true when it is to be returned.
+static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
+{
+    const struct outcome *o = &j->job.rcpts[i].outcome;
+    struct qrcpt *r = &j->msg->rcpts[j->index[i]];
+    r->flags &= (uint8_t)~RCPT_BUSY;
+    r->next_s = 0;
+    if (v.counts && r->tries < UINT16_MAX)
+        r->tries++;
+    if (v.action == VERDICT_DONE) {
+        r->state = o->relayed ? RCPT_RELAYED : RCPT_DELIVERED;
+        r->flags = 0;
+        return false;
+    }
+    remember(q, r, j->gateway_name, o);
+    bool same_chain = j->conf_age == q->conf_age;
+    r->step = same_chain && r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
+    r->class = (uint8_t)o->class;
+    switch (v.action) {
+    case VERDICT_DONE:
+    case VERDICT_NEXT: return false;
+    case VERDICT_FAIL: return !(same_chain && chain_goes_on(q, j, i));
+    case VERDICT_DOUBT: begin_doubt(q, r); break;
+    case VERDICT_RETRY:
+        r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+        break;
+    case VERDICT_AGAIN: r->next_s = (uint32_t)(q->now_ms / 1000) + 60; break;
+    }
+    r->step = 0;
+    return false;
+}
+
+static void say(struct queue *q, struct qjob *j, size_t i, const struct verdict *v)
+{
+    const struct deliver_rcpt *d = &j->job.rcpts[i];
+    const struct outcome *o = &d->outcome;
+    static const char *const words[] = {
+        [VERDICT_DONE] = "delivered", [VERDICT_NEXT] = "deferred",  [VERDICT_RETRY] = "deferred",
+        [VERDICT_FAIL] = "refused",   [VERDICT_DOUBT] = "in-doubt", [VERDICT_AGAIN] = "postponed"};
+    const char *event = v->action == VERDICT_DONE && o->relayed ? "relayed" : words[v->action];
+    log_info(event, j->msg->id, "to=<%.*s> via %s [%s] class %s: %s", STR_FMT(d->rcpt.address),
+             j->gateway_name, o->where, outcome_class_name(o->class), o->text);
+}
+
+// ---- The lane's lesson ----
+
+static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *verdicts)
+{
+    bool spoke = false;
+    for (size_t i = 0; i < j->job.count; i++) {
+        const struct outcome *o = &j->job.rcpts[i].outcome;
+        if (verdicts[i].rests_gateway) {
+            j->lane->failed++;
+            lane_rest(q, j->lane, o, verdicts[i].rest_ms);
+            return;
+        }
+        spoke = spoke || o->class == OUTCOME_OK || o->code != 0;
+    }
+    if (spoke) {
+        j->lane->ok++;
+        lane_good(q, j->lane, j->job.finished_ms - j->job.started_ms);
+    }
+}
+
+// ---- The whole transaction ----
+
+static void record_results(struct queue *q, struct qjob *j, const bool *failing)
+{
+    struct store_rcpt_result *results = arena_alloc(j->arena, j->job.count * sizeof(*results));
+    size_t n = 0;
+    for (size_t i = 0; i < j->job.count; i++) {
+        const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
+        if (failing[i])
+            continue;
+        results[n++] = (struct store_rcpt_result){.index = j->index[i],
+                                                  .state = (enum rcpt_state)r->state,
+                                                  .tries = r->tries,
+                                                  .next_ms = (int64_t)r->next_s * 1000,
+                                                  .outcome = j->job.rcpts[i].outcome};
+    }
+    if (n == 0)
+        return;
+    struct store_op op = {.kind = STORE_RESULT,
+                          .id = j->msg->id,
+                          .wall_ms = q->now_ms,
+                          .gateway = j->gateway_name,
+                          .facts = j->job.facts,
+                          .transcript = buf_str(&j->job.transcript),
+                          .results = results,
+                          .result_count = n};
+    queue_record(q, &op, 1);
+}
+
+static void count_ends(struct queue *q, const struct qjob *j)
+{
+    for (size_t i = 0; i < j->job.count; i++) {
+        uint8_t state = j->msg->rcpts[j->index[i]].state;
+        if (!rcpt_state_final(state))
+            continue;
+        atomic_fetch_sub(&q->recipients, 1);
+        q->counts.delivered += state == RCPT_DELIVERED;
+        q->counts.relayed += state == RCPT_RELAYED;
+    }
+}
+
+static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
+{
+    uint32_t *index = arena_alloc(j->arena, j->job.count * sizeof(*index));
+    struct outcome *outcomes = arena_alloc(j->arena, j->job.count * sizeof(*outcomes));
+    size_t n = 0;
+    for (size_t i = 0; i < j->job.count; i++) {
+        if (!failing[i])
+            continue;
+        outcomes[n] = j->job.rcpts[i].outcome;
+        index[n++] = j->index[i];
+    }
+    if (n > 0)
+        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes, RCPT_RETURNED);
+}
+
+static void tell_success(struct queue *q, struct qjob *j)
+{
+    struct store_rcpt_result *good = arena_alloc(j->arena, j->job.count * sizeof(*good));
+    size_t n = 0;
+    for (size_t i = 0; i < j->job.count; i++) {
+        const struct deliver_rcpt *d = &j->job.rcpts[i];
+        if (d->outcome.class == OUTCOME_OK && (d->rcpt.notify & NOTIFY_SUCCESS) != 0 &&
+            !j->job.dsn_passed)
+            good[n++] = (struct store_rcpt_result){
+                .index = j->index[i],
+                .outcome = d->outcome,
+                .state = (enum rcpt_state)j->msg->rcpts[j->index[i]].state};
+    }
+    if (n > 0)
+        bounce_start(q, j->msg, BOUNCE_SUCCESS, good, n, j->gateway_name);
+}
+
+void settle_job(struct deliver_job *job)
+{
+    struct qjob *j = (struct qjob *)job;
+    struct queue *q = j->q;
+    struct qmsg *m = j->msg;
+    q->now_ms = clock_wall_ms();
+    bool *failing = arena_alloc(j->arena, job->count * sizeof(*failing));
+    struct verdict *verdicts = arena_alloc(j->arena, job->count * sizeof(*verdicts));
+    for (size_t i = 0; i < job->count; i++) {
+        struct outcome *o = &job->rcpts[i].outcome;
+        judge_classify(o, job->gateway);
+        verdicts[i] = judge_verdict(o, job->gateway);
+        if (m->dropped && verdicts[i].action != VERDICT_DONE)
+            verdicts[i].action = VERDICT_AGAIN;
+        failing[i] = apply(q, j, i, verdicts[i]);
+        say(q, j, i, &verdicts[i]);
+    }
+    teach_lane(q, j, verdicts);
+    count_ends(q, j);
+    return_failed(q, j, failing);
+    if (!q->stopping)
+        qmsg_reconsider(q, m);
+    record_results(q, j, failing);
+    tell_success(q, j);
+    lane_job_ended(q, j);
+    m->jobs--;
+    // What did not go at once is read from disk again: memory is for mail in flight.
+    blob_unref(&m->blob);
+    qmsg_finish_if_done(q, m);
+    if (j->source != NULL)
+        j->source->ops->release(j->source);
+    buf_free(&job->transcript);
+    conf_unref(&job->conf);
+    struct arena *arena = j->arena; // holds j itself
+    arena_free(&arena);
+    queue_wake(q);
+    queue_check_idle(q);
+}
+
+void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
+                 const char *gateway, const struct outcome *outcomes, enum rcpt_state if_silent)
+{
+    struct store_rcpt_result *results = xcalloc(count, sizeof(*results));
+    for (size_t i = 0; i < count; i++) {
+        struct qrcpt *r = &m->rcpts[index[i]];
+        r->flags |= RCPT_CLOSING;
+        results[i] = (struct store_rcpt_result){
+            .index = index[i], .state = if_silent, .tries = r->tries, .outcome = outcomes[i]};
+        // Out of its lane, or the leg would be sent all the same.
+        r->leg = 0;
+    }
+    bounce_start(q, m, BOUNCE_FAILED, results, count, gateway);
+    xfree(results);
+}

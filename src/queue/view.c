@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: ISC
+// What others see of the queue, and the orders of administrators.
+#include "queue/queue_int.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <stdlib.h>
+
+// ---- Looking ----
+
+static bool is_waiting(const struct qrcpt *r)
+{
+    return !rcpt_state_final((enum rcpt_state)r->state);
+}
+
+void queue_counts(struct queue *q, struct queue_counts *out)
+{
+    *out = q->counts;
+    size_t pos = 0;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
+        out->messages++;
+        out->held += m->held;
+        if (out->oldest_ms == 0 || m->accepted_ms < out->oldest_ms)
+            out->oldest_ms = m->accepted_ms;
+        for (size_t i = 0; i < m->count; i++) {
+            const struct qrcpt *r = &m->rcpts[i];
+            if (!is_waiting(r))
+                continue;
+            out->recipients++;
+            out->busy += (r->flags & RCPT_BUSY) != 0;
+            out->waiting_ready += r->leg != 0;
+            out->waiting_retry += r->leg == 0 && (r->flags & RCPT_BUSY) == 0;
+        }
+    }
+}
+
+static const char *lane_state(struct queue *q, const struct lane *lane)
+{
+    if (!queue_gateway(q, lane)->enabled)
+        return "disabled";
+    if (lane->rest_until_ms > clock_wall_ms())
+        return "resting";
+    return lane->probing ? "probing" : lane->proven ? "up" : "untried";
+}
+
+static void view_direct(struct queue *q, uint32_t index, struct queue_gateway_view *v)
+{
+    size_t pos = 0;
+    int64_t now = clock_wall_ms();
+    v->state = q->conf->gateways[index].enabled ? "untried" : "disabled";
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
+        if (lane->gateway != index)
+            continue;
+        v->active += lane->active;
+        v->waiting += lane->count;
+        v->ok += lane->ok;
+        v->failed += lane->failed;
+        v->destinations += lane->count > 0;
+        v->destinations_resting += lane->rest_until_ms > now;
+        if (lane->ok > 0 && q->conf->gateways[index].enabled)
+            v->state = "up";
+        if (lane->latency_ms >= 0)
+            v->latency_ms = lane->latency_ms;
+        if (lane->trouble.text[0] != '\0' && lane->rest_until_ms > now)
+            v->last_trouble = lane->trouble.text;
+    }
+}
+
+static void view_gateway(struct queue *q, uint32_t index, struct queue_gateway_view *v)
+{
+    const struct lane *lane = lane_for(q, index, STR(""));
+    int64_t rest = lane->rest_until_ms - clock_wall_ms();
+    v->state = lane_state(q, lane);
+    v->active = lane->active;
+    v->waiting = lane->count;
+    v->ok = lane->ok;
+    v->failed = lane->failed;
+    v->rest_ms = rest > 0 ? rest : 0;
+    v->latency_ms = lane->latency_ms;
+    v->last_trouble = lane->trouble.text;
+}
+
+size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < q->conf->gateway_count && n < max; i++) {
+        struct queue_gateway_view *v = &out[n++];
+        *v = (struct queue_gateway_view){
+            .name = q->conf->gateways[i].name, .latency_ms = -1, .last_trouble = ""};
+        if (q->conf->gateways[i].kind == GATEWAY_DIRECT)
+            view_direct(q, i, v);
+        else
+            view_gateway(q, i, v);
+    }
+    return n;
+}
+
+static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
+{
+    const struct qrcpt *r = &m->rcpts[i];
+    v->state = (enum rcpt_state)r->state;
+    v->tries = r->tries;
+    v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0;
+    v->in_doubt = (r->flags & RCPT_DOUBT) != 0;
+    v->next_ms = r->leg != 0 ? 0 : (int64_t)r->next_s * 1000;
+    v->gateway = r->last != NULL && r->last->gateway != NULL ? r->last->gateway : "";
+    if (r->last != NULL)
+        v->last = r->last->outcome;
+}
+
+bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_message_view *out)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return false;
+    *out = (struct queue_message_view){.id = id, .held = m->held, .size = m->body.size};
+    out->hold_reason = m->hold_reason != NULL ? arena_strdup(arena, m->hold_reason) : "";
+    struct str packed = arena_dup(arena, str_make(qmsg_packed(m), m->packed_len));
+    if (!envelope_unpack(packed, arena, &out->envelope))
+        return false;
+    out->rcpts = arena_alloc(arena, m->count * sizeof(*out->rcpts));
+    bool busy = false, closing = false;
+    for (size_t i = 0; i < m->count; i++) {
+        out->rcpts[i].address = out->envelope.rcpts[i].address;
+        show_rcpt(m, i, &out->rcpts[i]);
+        busy = busy || (m->rcpts[i].flags & RCPT_BUSY) != 0;
+        closing = closing || (m->rcpts[i].flags & RCPT_CLOSING) != 0;
+    }
+    out->state = m->held ? "held" : busy ? "sending" : closing ? "returning" : "waiting";
+    return true;
+}
+
+static bool matches(struct qmsg *m, struct str pattern)
+{
+    if (pattern.len == 0)
+        return true;
+    struct arena *arena = arena_new();
+    struct envelope e;
+    bool hit = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e) &&
+               str_glob(pattern, e.sender);
+    for (size_t i = 0; !hit && i < m->count; i++)
+        hit = is_waiting(&m->rcpts[i]) && str_glob(pattern, e.rcpts[i].address);
+    arena_free(&arena);
+    return hit;
+}
+
+// Keeps the `max` smallest ids seen in a max-heap by value, so that a page of a long queue needs
+// one walk and no big sort.
+static void keep_smallest(uint64_t *ids, size_t *n, size_t max, uint64_t id)
+{
+    size_t at;
+    if (*n < max) {
+        for (at = (*n)++; at > 0 && ids[(at - 1) / 2] < id; at = (at - 1) / 2)
+            ids[at] = ids[(at - 1) / 2];
+        ids[at] = id;
+        return;
+    }
+    if (id >= ids[0])
+        return;
+    for (at = 0;;) {
+        size_t child = at * 2 + 1;
+        if (child + 1 < max && ids[child + 1] > ids[child])
+            child++;
+        if (child >= max || ids[child] <= id)
+            break;
+        ids[at] = ids[child];
+        at = child;
+    }
+    ids[at] = id;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t *ids, size_t max)
+{
+    size_t n = 0, pos = 0;
+    if (max == 0)
+        return 0;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
+        if (m->id > after && matches(m, pattern))
+            keep_smallest(ids, &n, max, m->id);
+    qsort(ids, n, sizeof(*ids), by_id);
+    return n;
+}
+
+// ---- Orders ----
+
+static void leave_lanes(struct queue *q, struct qmsg *m)
+{
+    for (struct leg *leg = &m->leg0; leg != NULL; leg = leg->next)
+        leg_remove(q, leg);
+}
+
+static void retry_one(struct queue *q, struct qmsg *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        m->rcpts[i].next_s = 0;
+        if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
+            m->rcpts[i].step = 0;
+    }
+    if (!m->held)
+        heap_set(&q->due, &m->due, 0);
+}
+
+// Someone asked: rests end now, so that the answer is about this moment.
+static void wake_lanes(struct queue *q)
+{
+    size_t pos = 0;
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
+        if (lane->rest_until_ms <= 0)
+            continue;
+        lane->rest_until_ms = 1; // over
+        if (queue_gateway(q, lane)->kind != GATEWAY_DIRECT)
+            q->gateways[lane->gateway].rest_until_ms = 0;
+        heap_set(&q->lane_clock, &lane->wake, 0);
+    }
+}
+
+bool queue_retry(struct queue *q, uint64_t id)
+{
+    size_t pos = 0;
+    struct qmsg *m = id != 0 ? idmap_get(q->messages, id) : NULL;
+    if (id != 0 && m == NULL)
+        return false;
+    wake_lanes(q);
+    if (m != NULL)
+        retry_one(q, m);
+    else
+        while ((m = idmap_next(q->messages, &pos)) != NULL)
+            retry_one(q, m);
+    queue_wake(q);
+    return true;
+}
+
+static void record_hold(struct queue *q, const struct qmsg *m, const char *who)
+{
+    struct store_op op = {
+        .kind = STORE_HOLD, .id = m->id, .wall_ms = clock_wall_ms(), .flag = m->held, .text = who};
+    queue_record(q, &op, 1);
+    log_info(m->held ? "held" : "released", m->id, "by %s", who);
+}
+
+bool queue_hold(struct queue *q, uint64_t id, const char *who)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return false;
+    m->held = true;
+    xfree(m->hold_reason);
+    m->hold_reason = xstrdup(who);
+    leave_lanes(q, m);
+    heap_remove(&q->due, &m->due);
+    record_hold(q, m, who);
+    return true;
+}
+
+bool queue_release(struct queue *q, uint64_t id, const char *who)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return false;
+    m->held = false;
+    record_hold(q, m, who);
+    retry_one(q, m);
+    queue_wake(q);
+    return true;
+}
+
+bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    char text[ID_TEXT_SIZE];
+    if (m == NULL) {
+        err_set(err, "%s is not in the queue", id_format(id, text));
+        return false;
+    }
+    for (size_t i = 0; i < m->count; i++) {
+        if ((m->rcpts[i].flags & (RCPT_BUSY | RCPT_CLOSING)) != 0) {
+            err_set(err, "%s is being sent at this moment; hold it first, then drop it",
+                    id_format(id, text));
+            return false;
+        }
+    }
+    struct store_rcpt_result *results = xcalloc(m->count, sizeof(*results));
+    size_t n = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (!is_waiting(r))
+            continue;
+        r->state = RCPT_DROPPED;
+        results[n++] = (struct store_rcpt_result){
+            .index = (uint32_t)i, .state = RCPT_DROPPED, .tries = r->tries};
+        atomic_fetch_sub(&q->recipients, 1);
+    }
+    struct store_op op = {.kind = STORE_RESULT,
+                          .id = id,
+                          .wall_ms = clock_wall_ms(),
+                          .facts = who,
+                          .results = results,
+                          .result_count = n};
+    queue_record(q, &op, 1);
+    log_info("dropped", id, "by %s", who);
+    xfree(results);
+    qmsg_finish_if_done(q, m);
+    return true;
+}
+
+// ---- Explaining ----
+
+void queue_explain_envelope(struct queue *q, struct str sender, struct str rcpt, struct buf *out)
+{
+    struct plan_input in = {.conf = q->conf,
+                            .gateways = q->gateways,
+                            .sender = sender,
+                            .rcpt = rcpt,
+                            .now_ms = clock_wall_ms(),
+                            .direct_rest_ms = lane_direct_rest(q, envelope_domain(rcpt))};
+    buf_printf(out, "%.*s -> %.*s\n", STR_FMT(sender), STR_FMT(rcpt));
+    plan_explain(&in, out);
+}
+
+bool queue_explain(struct queue *q, uint64_t id, struct buf *out)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return false;
+    struct arena *arena = arena_new();
+    struct envelope e;
+    if (envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e))
+        for (size_t i = 0; i < m->count; i++)
+            if (is_waiting(&m->rcpts[i]))
+                queue_explain_envelope(q, e.sender, e.rcpts[i].address, out);
+    arena_free(&arena);
+    return true;
+}
