@@ -5,7 +5,7 @@
 #include "sys/stream.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <sysexits.h>
 
 struct call {
     struct loop *loop;
@@ -32,8 +32,9 @@ static void take_line(struct call *c, struct str line)
     if (line.len < 2)
         return;
     struct str text = str_make(line.ptr + 2, line.len - 2);
+    uint64_t status;
     if (line.ptr[0] == 'x')
-        end(c, atoi(text.ptr) & 0xff);
+        end(c, str_u64(text, 255, &status) ? (int)status : EX_PROTOCOL);
     else
         fprintf(line.ptr[0] == 'o' ? stdout : stderr, "%.*s\n", STR_FMT(text));
 }

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: ISC
+// The daemon put together.
+//
+// Start: spool (replayed into the queue), session loops with their names, deliver and accept, then
+// the threads; the listeners open last, so nothing is accepted before everything behind it stands.
+// Stop, the other way round: listeners close and sessions end on their own loops, transactions come
+// to their end, the loops end, then the conductor waits until the queue is idle, and the store is
+// synced and closed clean.
+#include "main/daemon.h"
+#include "accept/accept.h"
+#include "base/mem.h"
+#include "deliver/deliver.h"
+#include "queue/queue.h"
+#include "spool/store.h"
+#include "sys/file.h"
+#include "sys/log.h"
+#include "sys/names.h"
+
+#include <assert.h>
+
+struct session_loop {
+    struct daemon *daemon;
+    struct loop *loop;
+    struct names *names;
+    struct deliver *deliver;
+    struct accept *accept;
+    bool started;
+};
+
+struct daemon {
+    struct conf *conf;
+    struct loop *conductor;
+    struct store *store;
+    struct queue *queue;
+    struct session_loop *loops;
+    struct deliver **delivers;
+    struct loop **loop_ptrs;
+    size_t count;
+    size_t ending; // session loops that have not ended yet
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+};
+
+// A message from or to a session loop.
+struct order {
+    struct post post;
+    struct session_loop *loop;
+    struct conf *conf;
+    struct reload *reload;
+    bool ok;
+    struct err err;
+};
+
+static struct order *order_new(struct session_loop *loop, void (*run)(struct post *))
+{
+    struct order *o = xcalloc(1, sizeof(*o));
+    o->post.run = run;
+    o->loop = loop;
+    return o;
+}
+
+// ---- Start ----
+
+static void adopt(void *ctx, struct store_message *m)
+{
+    queue_adopt(ctx, m);
+}
+
+static void moved(void *ctx, uint64_t id, struct store_body_ref to)
+{
+    queue_moved(ctx, id, to);
+}
+
+static bool may_accept(void *ctx, struct err *why)
+{
+    return queue_has_room(ctx, why);
+}
+
+static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
+{
+    l->daemon = d;
+    l->loop = loop_new("session");
+    struct names_settings names = {.servers = d->conf->dns_servers,
+                                   .anchor_file = d->conf->dns_anchor,
+                                   .hosts_file = d->conf->hosts_file};
+    l->names = names_new(l->loop, &names, err);
+    if (l->names == NULL)
+        return false;
+    l->deliver = deliver_new(l->loop, l->names);
+    l->accept = accept_new(l->loop, d->conf, d->store, may_accept, d->queue, err);
+    return l->accept != NULL;
+}
+
+static void close_loop(struct session_loop *l)
+{
+    accept_free(&l->accept);
+    deliver_free(&l->deliver);
+    names_free(&l->names);
+}
+
+static void abandon(struct daemon *d)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->loops[i].loop == NULL)
+            continue;
+        close_loop(&d->loops[i]);
+        loop_free(&d->loops[i].loop);
+    }
+    store_close(&d->store);
+    queue_free(&d->queue);
+    daemon_free(&d);
+}
+
+struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct err *err)
+{
+    struct daemon *d = xcalloc(1, sizeof(*d));
+    d->conf = conf_ref(conf);
+    d->conductor = conductor;
+    d->count = conf->loops > 0 ? conf->loops : 1;
+    if (d->count > QUEUE_LOOPS)
+        d->count = QUEUE_LOOPS;
+    d->loops = xcalloc(d->count, sizeof(*d->loops));
+    d->delivers = xcalloc(d->count, sizeof(struct deliver *));
+    d->loop_ptrs = xcalloc(d->count, sizeof(struct loop *));
+    d->queue = queue_new(conf);
+    struct store_settings settings = {.dir = conf->spool_dir, .keep_ms = conf->queue.keep_ms};
+    bool ok = dir_make(conf->run_dir, 0755, err);
+    d->store = ok ? store_open(&settings, adopt, d->queue, err) : NULL;
+    ok = d->store != NULL;
+    for (size_t i = 0; ok && i < d->count; i++) {
+        ok = open_loop(d, &d->loops[i], err);
+        d->delivers[i] = d->loops[i].deliver;
+        d->loop_ptrs[i] = d->loops[i].loop;
+    }
+    if (!ok) {
+        abandon(d);
+        return NULL;
+    }
+    store_start(d->store, conductor, adopt, moved, d->queue);
+    struct queue_parts parts = {.loop = conductor,
+                                .store = d->store,
+                                .delivers = d->delivers,
+                                .loops = d->loop_ptrs,
+                                .loop_count = d->count};
+    queue_start(d->queue, &parts);
+    for (size_t i = 0; i < d->count; i++) {
+        loop_start(d->loops[i].loop);
+        d->loops[i].started = true;
+    }
+    return d;
+}
+
+// ---- Stop ----
+
+static void on_idle(void *ctx)
+{
+    struct daemon *d = ctx;
+    store_close(&d->store);
+    queue_free(&d->queue);
+    d->stopped(d->stopped_ctx);
+}
+
+static void on_loop_ended(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    struct daemon *d = o->loop->daemon;
+    loop_stop(o->loop->loop);
+    loop_join(o->loop->loop);
+    loop_free(&o->loop->loop);
+    xfree(o);
+    if (--d->ending == 0)
+        queue_stop(d->queue, on_idle, d);
+}
+
+static void on_sessions_ended(void *ctx)
+{
+    struct order *o = ctx;
+    close_loop(o->loop);
+    // What close_loop posted to the conductor (ended transactions) arrives before this does.
+    o->post.run = on_loop_ended;
+    loop_post(o->loop->daemon->conductor, &o->post);
+}
+
+static void stop_loop(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    accept_stop(o->loop->accept, on_sessions_ended, o);
+}
+
+static void no_more(void *ctx)
+{
+}
+
+void daemon_stop(struct daemon *d, void (*stopped)(void *ctx), void *ctx)
+{
+    if (d->stopped != NULL)
+        return; // it is stopping already
+    d->stopped = stopped;
+    d->stopped_ctx = ctx;
+    queue_stop(d->queue, no_more, NULL);
+    d->ending = d->count;
+    for (size_t i = 0; i < d->count; i++) {
+        struct order *o = order_new(&d->loops[i], stop_loop);
+        loop_post(d->loops[i].loop, &o->post);
+    }
+}
+
+void daemon_free(struct daemon **dp)
+{
+    struct daemon *d = *dp;
+    if (d == NULL)
+        return;
+    conf_unref(&d->conf);
+    xfree(d->loops);
+    xfree(d->delivers);
+    xfree(d->loop_ptrs);
+    xfree(d);
+    *dp = NULL;
+}
+
+// ---- Reload ----
+
+// Every loop first opens what the new configuration adds (`accept_prepare`); when all could, all
+// take it over, else none.
+struct reload {
+    struct daemon *daemon;
+    struct conf *conf;
+    size_t waiting;
+    bool failed;
+    struct err err;
+    void (*done)(void *ctx, bool ok, const struct err *err);
+    void *ctx;
+};
+
+static void finish_reload(struct reload *r)
+{
+    if (!r->failed)
+        log_info("reloaded", 0, "the configuration %s is in force", r->conf->file);
+    r->done(r->ctx, !r->failed, &r->err);
+    conf_unref(&r->conf);
+    xfree(r);
+}
+
+static void on_switched(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    struct reload *r = o->reload;
+    xfree(o);
+    if (--r->waiting == 0)
+        finish_reload(r);
+}
+
+static void switch_loop(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    struct reload *r = o->reload;
+    if (r->failed) {
+        accept_reload_cancel(o->loop->accept);
+    } else {
+        accept_reload_commit(o->loop->accept);
+        deliver_close_idle(o->loop->deliver);
+    }
+    o->post.run = on_switched;
+    loop_post(o->loop->daemon->conductor, &o->post);
+}
+
+static void send_all(struct daemon *d, struct reload *r, void (*run)(struct post *))
+{
+    r->waiting = d->count;
+    for (size_t i = 0; i < d->count; i++) {
+        struct order *o = order_new(&d->loops[i], run);
+        o->reload = r;
+        loop_post(d->loops[i].loop, &o->post);
+    }
+}
+
+static void on_prepared(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    struct reload *r = o->reload;
+    struct daemon *d = r->daemon;
+    if (!o->ok && !r->failed) {
+        r->failed = true;
+        r->err = o->err;
+    }
+    xfree(o);
+    if (--r->waiting > 0)
+        return;
+    if (!r->failed) {
+        conf_ref(r->conf);
+        conf_unref(&d->conf);
+        d->conf = r->conf;
+        queue_reload(d->queue, r->conf);
+    }
+    send_all(d, r, switch_loop);
+}
+
+static void prepare_loop(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    o->ok = accept_reload_prepare(o->loop->accept, o->reload->conf, &o->err);
+    o->post.run = on_prepared;
+    loop_post(o->loop->daemon->conductor, &o->post);
+}
+
+void daemon_reload(struct daemon *d, struct conf *conf,
+                   void (*done)(void *ctx, bool ok, const struct err *err), void *ctx)
+{
+    struct reload *r = xcalloc(1, sizeof(*r));
+    r->daemon = d;
+    r->conf = conf_ref(conf);
+    r->done = done;
+    r->ctx = ctx;
+    const char *fixed = strcmp(conf->spool_dir, d->conf->spool_dir) != 0 ? "spool"
+                        : strcmp(conf->run_dir, d->conf->run_dir) != 0   ? "run"
+                        : conf->loops != d->conf->loops                  ? "loops"
+                                                                         : NULL;
+    if (d->stopped != NULL || fixed != NULL) {
+        r->failed = true;
+        if (fixed != NULL)
+            err_set(&r->err, "%s: a change of `%s` needs a restart; nothing was taken over",
+                    conf->file, fixed);
+        else
+            err_set(&r->err, "the daemon is ending");
+        finish_reload(r);
+        return;
+    }
+    send_all(d, r, prepare_loop);
+}
+
+struct queue *daemon_queue(struct daemon *d)
+{
+    return d->queue;
+}
+
+struct store *daemon_store(struct daemon *d)
+{
+    return d->store;
+}
