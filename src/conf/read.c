@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: ISC
+// The tree of a configuration into its snapshot, by the schema's rows.
+#include "conf/read.h"
+#include "conf/reader.h"
+#include "base/mem.h"
+#include "sys/file.h"
+#include "sys/host.h"
+
+enum { NAME_MAX_BYTES = 64, CHAIN_MAX = 64 };
+
+void reader_error(struct reader *r, const struct yaml_node *at, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    conf_report_add(r->report, &r->source, false, at != NULL ? &at->place : NULL, format, args);
+    va_end(args);
+}
+
+void reader_warn(struct reader *r, const struct yaml_node *at, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    conf_report_add(r->report, &r->source, true, at != NULL ? &at->place : NULL, format, args);
+    va_end(args);
+}
+
+const char *reader_suggest(struct reader *r, const struct conf_nearest *nearest)
+{
+    return nearest->word != NULL ? arena_printf(r->arena, "; did you mean `%s`?", nearest->word)
+                                 : "";
+}
+
+const char *reader_path(struct reader *r, struct str path)
+{
+    const char *slash = strrchr(r->source.name, '/');
+    if ((path.len > 0 && path.ptr[0] == '/') || slash == NULL)
+        return arena_str(r->arena, path);
+    return arena_printf(r->arena, "%.*s%.*s", (int)(slash - r->source.name) + 1, r->source.name,
+                        STR_FMT(path));
+}
+
+static int shown(struct str s)
+{
+    return s.len > 60 ? 60 : (int)s.len;
+}
+
+// A key that the schema does not know directly under `prefix`.
+static void unknown_key(struct reader *r, const struct yaml_node *key, const char *prefix)
+{
+    struct conf_nearest nearest = {0};
+    const char *elsewhere = NULL;
+    for (size_t i = 0; i < conf_future_count; i++) {
+        const char *name = conf_key_under(conf_futures[i].path, prefix);
+        if (name != NULL && str_eq(key->text, str_of(name))) {
+            reader_error(r, key, "`%s` is not available in this version%s%s", name,
+                         conf_futures[i].instead != NULL ? "; " : "",
+                         conf_futures[i].instead != NULL ? conf_futures[i].instead : "");
+            return;
+        }
+    }
+    for (size_t i = 0; i < conf_key_count; i++) {
+        const char *path = conf_keys[i].path, *name = conf_key_under(path, prefix);
+        const char *last = strrchr(path, '.');
+        if (name != NULL)
+            conf_nearest_offer(&nearest, key->text, name);
+        else if (elsewhere == NULL && str_eq(key->text, str_of(last != NULL ? last + 1 : path)))
+            elsewhere = path;
+    }
+    if (nearest.word == NULL && elsewhere != NULL)
+        reader_error(r, key, "`%.*s` is not a key here; it belongs to %s", shown(key->text),
+                     key->text.ptr, elsewhere);
+    else
+        reader_error(r, key, "`%.*s` is not a key here%s", shown(key->text), key->text.ptr,
+                     reader_suggest(r, &nearest));
+}
+
+static const struct conf_key *find_key(const char *prefix, struct str name)
+{
+    for (size_t i = 0; i < conf_key_count; i++) {
+        const char *under = conf_key_under(conf_keys[i].path, prefix);
+        if (under != NULL && str_eq(name, str_of(under)))
+            return &conf_keys[i];
+    }
+    return NULL;
+}
+
+static bool wants_map(struct reader *r, const struct yaml_node *node, const char *what)
+{
+    if (node->kind == YAML_MAP)
+        return true;
+    if (!yaml_is_empty(node))
+        reader_error(r, node, "%s is a map of keys and values here", what);
+    return false;
+}
+
+static void read_chain(struct reader *r, const struct yaml_node *node, struct conf_route *route);
+static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t *index_out);
+
+// The keys of one map into the struct they belong to. Named entries and records wait: they are read
+// in their own order.
+static void read_map(struct reader *r, const struct yaml_node *map, const char *prefix, void *base)
+{
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        const struct conf_key *key = find_key(prefix, n->key->text);
+        if (key == NULL) {
+            unknown_key(r, n->key, prefix);
+            continue;
+        }
+        switch (key->type) {
+        case CONF_SECTION:
+            if (wants_map(r, n, key->path))
+                read_map(r, n, arena_printf(r->arena, "%s.", key->path), base);
+            break;
+        case CONF_CHAIN: read_chain(r, n, base); break;
+        case CONF_GATEWAY: find_gateway(r, n, &((struct conf_step *)base)->gateway); break;
+        case CONF_NAMED:
+        case CONF_RECORDS:
+        case CONF_URL: break;
+        default: value_read(r, key, n, base); break;
+        }
+    }
+}
+
+// Every row that has its place in the struct of `prefix`, also those in sections below it.
+static const char *belongs(const char *path, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (strncmp(path, prefix, len) != 0)
+        return NULL;
+    const char *rest = path + len;
+    return strstr(rest, "NAME") == NULL && strstr(rest, "[]") == NULL ? rest : NULL;
+}
+
+static void set_defaults(struct reader *r, const char *prefix, void *base)
+{
+    for (size_t i = 0; i < conf_key_count; i++)
+        if (belongs(conf_keys[i].path, prefix) != NULL)
+            value_default(r, &conf_keys[i], base);
+}
+
+static void require_keys(struct reader *r, const struct yaml_node *map, const char *prefix)
+{
+    for (size_t i = 0; i < conf_key_count; i++) {
+        const struct conf_key *key = &conf_keys[i];
+        const char *name = conf_key_under(key->path, prefix);
+        if (name != NULL && key->fallback == NULL && key->unset == NULL &&
+            yaml_get(map, name) == NULL)
+            reader_error(r, map->key != NULL ? map->key : map, "`%s` is missing: %s%s%s", name,
+                         conf_type_words(key), key->example != NULL ? "; for example: " : "",
+                         key->example != NULL ? arena_printf(r->arena, "%s: %s", name, key->example)
+                                              : "");
+    }
+}
+
+static bool good_name(struct str name)
+{
+    if (name.len == 0 || name.len > NAME_MAX_BYTES || !ascii_is_alnum(name.ptr[0]))
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (!ascii_is_alnum(name.ptr[i]) && strchr("-_.", name.ptr[i]) == NULL)
+            return false;
+    return true;
+}
+
+// The entries of a CONF_NAMED map: counted, or NULL when there are none.
+static const struct yaml_node *entries(struct reader *r, const char *key, size_t *count_out)
+{
+    const struct yaml_node *map = yaml_get(r->root, key);
+    *count_out = 0;
+    if (map == NULL || !wants_map(r, map, key))
+        return NULL;
+    *count_out = map->count;
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next)
+        if (!good_name(n->key->text))
+            reader_error(r, n->key,
+                         "a name begins with a letter or digit and has only letters, "
+                         "digits, - _ and . in it, at most %d",
+                         NAME_MAX_BYTES);
+    return map->first;
+}
+
+static void read_listeners(struct reader *r)
+{
+    static const char *const built_in[] = {"127.0.0.1:25", "[::1]:25"};
+    size_t count;
+    const struct yaml_node *first = entries(r, "listeners", &count);
+    struct conf_listener *list = arena_alloc(r->arena, (count + 1) * sizeof(*list)), *l = list;
+    r->listener_at = arena_alloc(r->arena, (count + 1) * sizeof(*r->listener_at));
+    for (const struct yaml_node *n = first; n != NULL; n = n->next, l++) {
+        l->name = arena_str(r->arena, n->key->text);
+        r->listener_at[l - list] = n;
+        set_defaults(r, "listeners.NAME.", l);
+        if (n->kind != YAML_MAP) {
+            reader_error(r, n->key, "a listener is a map of keys: %s: {address: \"127.0.0.1:25\"}",
+                         l->name);
+            continue;
+        }
+        read_map(r, n, "listeners.NAME.", l);
+        require_keys(r, n, "listeners.NAME.");
+    }
+    if (count == 0) {
+        struct net_addr *at = arena_alloc(r->arena, 2 * sizeof(*at));
+        for (size_t i = 0; i < 2; i++)
+            net_addr_parse(str_of(built_in[i]), 25, &at[i]);
+        set_defaults(r, "listeners.NAME.", l);
+        l->name = "local";
+        l->addresses = at;
+        l->address_count = 2;
+        l++;
+    }
+    r->conf->listeners = list;
+    r->conf->listener_count = (size_t)(l - list);
+}
+
+// What the keys leave open is settled by the url.
+static void read_gateway(struct reader *r, const struct yaml_node *n, struct conf_gateway *g)
+{
+    bool direct = strcmp(g->name, "direct") == 0;
+    const struct yaml_node *url = yaml_get(n, "url");
+    if (n != NULL && n->kind != YAML_MAP && !(direct && yaml_is_empty(n))) {
+        reader_error(r, n->key, "a gateway is a map of keys: %s: {url: \"smtp://host\"}", g->name);
+        return;
+    }
+    g->tls = TLS_WANTED;
+    if (n != NULL)
+        read_map(r, n, "gateways.NAME.", g);
+    g->host = "";
+    if (direct) {
+        g->kind = GATEWAY_DIRECT;
+        g->port = g->direct_port;
+    } else if (url == NULL) {
+        reader_error(r, n->key, "`url` is missing; for example: url: \"smtp://mail.isp.example\"");
+        return;
+    } else if (url->kind != YAML_SCALAR || url->tag.len > 0 || url->text.len == 0) {
+        reader_error(r, url, "url is text such as smtp+starttls://user@host:587");
+        return;
+    } else if (!url_read(r, n, url, g)) {
+        return;
+    }
+    if (yaml_get(n, "verify") == NULL)
+        g->verify = g->user != NULL || g->tls == TLS_REQUIRED || g->tls == TLS_IMPLICIT;
+}
+
+static void read_gateways(struct reader *r)
+{
+    size_t count;
+    const struct yaml_node *first = entries(r, "gateways", &count);
+    struct conf_gateway *list = arena_alloc(r->arena, (count + 1) * sizeof(*list)), *g = list;
+    r->gateway_at = arena_alloc(r->arena, (count + 1) * sizeof(*r->gateway_at));
+    bool direct = false;
+    for (const struct yaml_node *n = first; n != NULL || !direct; g++) {
+        g->name = n != NULL ? arena_str(r->arena, n->key->text) : "direct";
+        g->index = (uint32_t)(g - list);
+        r->gateway_at[g->index] = n;
+        direct |= strcmp(g->name, "direct") == 0;
+        set_defaults(r, "gateways.NAME.", g);
+        read_gateway(r, n, g);
+        n = n != NULL ? n->next : NULL;
+    }
+    r->conf->gateways = list;
+    r->conf->gateway_count = (size_t)(g - list);
+}
+
+static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t *index_out)
+{
+    struct conf_nearest nearest = {0};
+    if (at->kind != YAML_SCALAR || at->tag.len > 0) {
+        reader_error(r, at, "a gateway's name is plain text");
+        return;
+    }
+    const struct conf_gateway *g = conf_gateway_find(r->conf, at->text);
+    if (g != NULL) {
+        *index_out = g->index;
+        return;
+    }
+    for (size_t i = 0; i < r->conf->gateway_count; i++)
+        conf_nearest_offer(&nearest, at->text, r->conf->gateways[i].name);
+    reader_error(r, at, "there is no gateway `%.*s`%s", shown(at->text), at->text.ptr,
+                 reader_suggest(r, &nearest));
+}
+
+static void read_chain(struct reader *r, const struct yaml_node *node, struct conf_route *route)
+{
+    struct yaml_node alone = *node;
+    alone.next = NULL;
+    const struct yaml_node *step = node->kind == YAML_LIST ? node->first : &alone;
+    size_t count = node->kind == YAML_LIST ? node->count : 1;
+    if (count == 0 || yaml_is_empty(node)) {
+        reader_error(r, node, "a route needs at least one gateway; for example: via: [direct]");
+        return;
+    }
+    if (count > CHAIN_MAX) {
+        reader_error(r, node, "a route has at most %d gateways", CHAIN_MAX);
+        return;
+    }
+    struct conf_step *steps = arena_alloc(r->arena, count * sizeof(*steps));
+    route->via = steps;
+    for (; step != NULL; step = step->next) {
+        struct conf_step *s = &steps[route->via_count++];
+        if (step->kind != YAML_MAP) {
+            find_gateway(r, step, &s->gateway);
+            continue;
+        }
+        read_map(r, step, "routes[].via[].", s);
+        require_keys(r, step, "routes[].via[].");
+    }
+}
+
+static void read_routes(struct reader *r)
+{
+    const struct yaml_node *node = yaml_get(r->root, "routes");
+    if (node == NULL || yaml_is_empty(node))
+        return;
+    if (node->kind != YAML_LIST) {
+        reader_error(r, node, "routes is a list: each route begins with a dash");
+        return;
+    }
+    struct conf_route *list = arena_alloc(r->arena, (node->count + 1) * sizeof(*list)),
+                      *route = list;
+    r->route_at = arena_alloc(r->arena, (node->count + 1) * sizeof(*r->route_at));
+    for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+        if (n->kind != YAML_MAP) {
+            reader_error(r, n, "a route is a map of keys: {to: \"*@example.org\", via: [direct]}");
+            continue;
+        }
+        r->route_at[route - list] = n;
+        route->line = n->place.line;
+        read_map(r, n, "routes[].", route);
+        require_keys(r, n, "routes[].");
+        route++;
+    }
+    r->conf->routes = list;
+    r->conf->route_count = (size_t)(route - list);
+}
+
+static struct conf *fill(struct reader *r)
+{
+    struct conf *conf = r->conf;
+    r->root = yaml_parse(&r->source, r->arena, r->report);
+    if (r->root == NULL)
+        return conf;
+    if (r->root->kind != YAML_MAP) {
+        reader_error(r, r->root,
+                     "a configuration is a map of keys and values, such as "
+                     "`hostname: mail.example.org`");
+        return conf;
+    }
+    set_defaults(r, "", conf);
+    read_map(r, r->root, "", conf);
+    if (conf->hostname == NULL) {
+        char name[256];
+        host_name(name);
+        conf->hostname = arena_strdup(r->arena, name);
+    }
+    if (conf->loops == 0)
+        conf->loops = (uint32_t)host_cores();
+    read_listeners(r);
+    read_gateways(r);
+    read_routes(r);
+    check_all(r);
+    return conf;
+}
+
+static struct conf *read_text(const char *name, struct str text, bool others_may_read,
+                              struct conf_report *report)
+{
+    struct arena *arena = arena_new();
+    struct reader r = {.arena = arena, .report = report, .others_may_read = others_may_read};
+    unsigned errors = report->errors;
+    r.source = (struct conf_source){.name = name, .text = text};
+    r.conf = arena_alloc(arena, sizeof(*r.conf));
+    r.conf->arena = arena;
+    r.conf->file = arena_strdup(arena, name);
+    atomic_init(&r.conf->refs, 1);
+    fill(&r);
+    xfree(r.source.secrets);
+    if (report->errors > errors)
+        conf_unref(&r.conf);
+    return r.conf;
+}
+
+struct conf *conf_read_text(const char *name, struct str text, struct conf_report *report)
+{
+    return read_text(name, text, false, report);
+}
+
+struct conf *conf_read_file(const char *path, struct conf_report *report)
+{
+    struct err err;
+    struct path_facts facts;
+    size_t len;
+    char *text = file_slurp(path, LIMIT_CONFIG_FILE, &len, &err);
+    if (text == NULL) {
+        struct reader r = {.report = report, .source = {.name = path}};
+        reader_error(&r, NULL, "%s", err.text);
+        return NULL;
+    }
+    bool others = path_stat(path, &facts, &err) && facts.is_file && (facts.mode & 04) != 0;
+    struct conf *conf = read_text(path, str_make(text, len), others, report);
+    explicit_bzero(text, len);
+    xfree(text);
+    return conf;
+}
+
+struct conf *conf_builtin(void)
+{
+    struct conf_report report;
+    conf_report_init(&report);
+    struct conf *conf = read_text("(built in)", STR(""), false, &report);
+    conf_report_free(&report);
+    return conf;
+}

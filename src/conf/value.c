@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: ISC
+// Typed values from plain text, by the row of the schema.
+#include "conf/reader.h"
+#include "base/timefmt.h"
+#include "base/utf8.h"
+
+#include <assert.h>
+
+static bool wrong(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
+{
+    reader_error(r, node, "%s is %s, not `%.*s`", key->path, conf_type_words(key),
+                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr);
+    return false;
+}
+
+static void *field(const struct conf_key *key, void *base)
+{
+    return (char *)base + key->offset;
+}
+
+static void *more(const struct conf_key *key, void *base)
+{
+    return (char *)base + key->more;
+}
+
+static void store_number(const struct conf_key *key, void *base, int64_t value)
+{
+    switch (key->size) {
+    case 1: *(bool *)field(key, base) = value != 0; break;
+    case 2: *(uint16_t *)field(key, base) = (uint16_t)value; break;
+    case 4: *(uint32_t *)field(key, base) = (uint32_t)value; break;
+    default: *(int64_t *)field(key, base) = value; break;
+    }
+}
+
+static bool read_bool(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    static const struct conf_word words[] = {{"true", 1}, {"yes", 1}, {"on", 1}, {"false", 0},
+                                             {"no", 0},   {"off", 0}, {NULL, 0}};
+    for (const struct conf_word *w = words; w->word != NULL; w++) {
+        if (str_eq(node->text, str_of(w->word))) {
+            store_number(key, base, w->value);
+            return true;
+        }
+    }
+    return wrong(r, key, node);
+}
+
+static bool find_word(const struct conf_word *words, struct str text, int *value_out)
+{
+    for (const struct conf_word *w = words; w != NULL && w->word != NULL; w++) {
+        if (str_eq(text, str_of(w->word))) {
+            *value_out = w->value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool wrong_word(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
+{
+    struct conf_nearest nearest = {0};
+    struct buf list;
+    buf_init(&list, 400);
+    for (const struct conf_word *w = key->words; w->word != NULL; w++) {
+        buf_printf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
+        conf_nearest_offer(&nearest, node->text, w->word);
+    }
+    reader_error(r, node, "`%.*s` is not a word for %s%s (%s%s)",
+                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr, key->path,
+                 reader_suggest(r, &nearest), buf_cstr(&list),
+                 key->type == CONF_INT ? ", or a number" : "");
+    buf_free(&list);
+    return false;
+}
+
+static bool read_int(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                     void *base)
+{
+    int word;
+    uint64_t value;
+    if (find_word(key->words, node->text, &word)) {
+        store_number(key, base, word);
+        return true;
+    }
+    if (!str_u64(node->text, INT64_MAX, &value)) {
+        bool number = node->text.len > 0 && (ascii_is_digit(node->text.ptr[node->text.len - 1]));
+        return key->words != NULL && !number ? wrong_word(r, key, node) : wrong(r, key, node);
+    }
+    if ((int64_t)value < key->min || (int64_t)value > key->max) {
+        reader_error(r, node, "%s must be from %lld to %lld", key->path, (long long)key->min,
+                     (long long)key->max);
+        return false;
+    }
+    store_number(key, base, (int64_t)value);
+    return true;
+}
+
+static bool parse_size(struct str text, uint64_t *bytes_out)
+{
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"KiB", 1024},
+                 {"MiB", 1024 * 1024},
+                 {"GiB", 1024 * 1024 * 1024},
+                 {"KB", 1000},
+                 {"MB", 1000000},
+                 {"GB", 1000000000},
+                 {"K", 1024},
+                 {"M", 1024 * 1024},
+                 {"G", 1024 * 1024 * 1024},
+                 {"B", 1},
+                 {"", 1}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        struct str unit = str_of(units[i].unit);
+        uint64_t value;
+        if (!str_iends(text, unit))
+            continue;
+        if (!str_u64(str_trim(str_make(text.ptr, text.len - unit.len)), UINT32_MAX, &value))
+            return false;
+        *bytes_out = value * units[i].bytes;
+        return true;
+    }
+    return false;
+}
+
+static const char *size_text(struct arena *arena, int64_t bytes)
+{
+    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+    size_t i = 0;
+    for (; i < 3 && bytes >= 1024 && bytes % 1024 == 0; i++)
+        bytes /= 1024;
+    return arena_printf(arena, "%lld%s", (long long)bytes, units[i]);
+}
+
+static bool read_size(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    uint64_t bytes;
+    if (!parse_size(node->text, &bytes))
+        return wrong(r, key, node);
+    if (bytes < (uint64_t)key->min || bytes > (uint64_t)key->max) {
+        reader_error(r, node, "%s must be from %s to %s", key->path, size_text(r->arena, key->min),
+                     size_text(r->arena, key->max));
+        return false;
+    }
+    store_number(key, base, (int64_t)bytes);
+    return true;
+}
+
+const char *value_time_text(struct arena *arena, int64_t ms)
+{
+    static const struct {
+        int64_t ms;
+        const char *unit;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (ms > 0 && ms % units[i].ms == 0)
+            return arena_printf(arena, "%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+    return ms == 0 ? "never" : arena_printf(arena, "%lldms", (long long)ms);
+}
+
+static bool parse_time(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                       int64_t *ms_out)
+{
+    if (key->min == 0 && str_eq(node->text, STR("never"))) {
+        *ms_out = 0;
+        return true;
+    }
+    if (!time_parse_span(node->text, ms_out))
+        return wrong(r, key, node);
+    if (*ms_out < key->min || *ms_out > key->max) {
+        reader_error(r, node, "%s must be from %s to %s", key->path,
+                     key->min == 0 ? "0" : value_time_text(r->arena, key->min),
+                     value_time_text(r->arena, key->max));
+        return false;
+    }
+    return true;
+}
+
+static bool read_rate(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"s", 1000},     {"sec", 1000},     {"second", 1000}, {"m", 60000},
+                 {"min", 60000},  {"minute", 60000}, {"h", 3600000},   {"hour", 3600000},
+                 {"d", 86400000}, {"day", 86400000}};
+    struct str rest = node->text, count;
+    uint64_t value;
+    if (!str_split(&rest, '/', &count) || !str_u64(str_trim(count), UINT32_MAX, &value))
+        return wrong(r, key, node);
+    rest = str_trim(rest);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (!str_eq(rest, str_of(units[i].unit)))
+            continue;
+        if (value < (uint64_t)key->min || value > (uint64_t)key->max) {
+            reader_error(r, node, "%s must be from %lld to %lld in that time", key->path,
+                         (long long)key->min, (long long)key->max);
+            return false;
+        }
+        *(uint32_t *)field(key, base) = (uint32_t)value;
+        *(int64_t *)more(key, base) = units[i].ms;
+        return true;
+    }
+    return wrong(r, key, node);
+}
+
+bool value_is_host(struct str text)
+{
+    struct net_addr ip;
+    if (text.len > 2 && text.ptr[0] == '[')
+        return net_addr_parse_ip(text, &ip);
+    if (text.len == 0 || text.len > LIMIT_DOMAIN)
+        return false;
+    size_t label = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool dot = c == '.';
+        if (dot ? label == 0 : !ascii_is_alnum(c) && c != '_' && (c != '-' || label == 0))
+            return false;
+        label = dot ? 0 : label + 1;
+        if (label > LIMIT_LABEL)
+            return false;
+    }
+    return true;
+}
+
+static bool is_mailbox(struct str text)
+{
+    size_t at = text.len;
+    while (at > 0 && text.ptr[at - 1] != '@')
+        at--;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] == ' ' || text.ptr[i] == '<' || text.ptr[i] == '>')
+            return false;
+    return at > 1 && text.len <= LIMIT_PATH &&
+           value_is_host(str_make(text.ptr + at, text.len - at));
+}
+
+static bool read_text(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    const char **out = field(key, base);
+    if (node->text.len == 0 || (key->type == CONF_HOST && !value_is_host(node->text)) ||
+        (key->type == CONF_MAILBOX && !is_mailbox(node->text)))
+        return wrong(r, key, node);
+    *out = key->type == CONF_PATH ? reader_path(r, node->text) : arena_str(r->arena, node->text);
+    return true;
+}
+
+static bool read_classes(struct reader *r, const struct conf_key *key, const struct yaml_node *item,
+                         void *base)
+{
+    int class;
+    if (!find_word(key->words, item->text, &class))
+        return wrong_word(r, key, item);
+    *(uint32_t *)field(key, base) |= 1u << class;
+    return true;
+}
+
+// One item into its place in the array.
+static bool read_item(struct reader *r, const struct conf_key *key, const struct yaml_node *item,
+                      void *array, size_t i)
+{
+    struct net_addr *addresses = array;
+    struct net_range *ranges = array;
+    const char **texts = array;
+    int64_t *times = array;
+    struct net_addr server;
+    char text[NET_ADDR_TEXT];
+    switch (key->type) {
+    case CONF_ADDRESSES:
+        return (net_addr_parse(item->text, (uint16_t)key->min, &addresses[i]) &&
+                (addresses[i].family == NET_UNIX || addresses[i].port > 0)) ||
+               wrong(r, key, item);
+    case CONF_RANGES: return net_range_parse(item->text, &ranges[i]) || wrong(r, key, item);
+    case CONF_TIMES: return parse_time(r, key, item, &times[i]);
+    case CONF_SERVERS:
+        if (!net_addr_parse(item->text, 53, &server) || server.family == NET_UNIX)
+            return wrong(r, key, item);
+        texts[i] = arena_strdup(r->arena, net_addr_format(&server, text));
+        return true;
+    default:
+        if (item->text.len == 0 || item->text.len > LIMIT_PATH)
+            return wrong(r, key, item);
+        texts[i] = arena_str(r->arena, item->text);
+        return true;
+    }
+}
+
+static size_t item_size(const struct conf_key *key)
+{
+    switch (key->type) {
+    case CONF_ADDRESSES: return sizeof(struct net_addr);
+    case CONF_RANGES: return sizeof(struct net_range);
+    case CONF_TIMES: return sizeof(int64_t);
+    default: return sizeof(char *);
+    }
+}
+
+static bool is_text(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
+{
+    if (node->kind != YAML_SCALAR) {
+        reader_error(r, node, "%s is %s, not a %s", key->path, conf_type_words(key),
+                     node->kind == YAML_MAP ? "map" : "list");
+        return false;
+    }
+    if (node->tag.len > 0 && key->type != CONF_SECRET) {
+        reader_error(r, node, "a tag (%.*s) is only for secrets, and %s is none",
+                     STR_FMT(node->tag), key->path);
+        return false;
+    }
+    if (yaml_is_empty(node)) {
+        reader_error(r, node, "%s has no value; it is %s", key->path, conf_type_words(key));
+        return false;
+    }
+    for (size_t i = 0; i < node->text.len; i++) {
+        if ((unsigned char)node->text.ptr[i] < 0x20 || node->text.ptr[i] == 0x7f) {
+            reader_error(r, node, "%s has a line break or another control character in it",
+                         key->path);
+            return false;
+        }
+    }
+    return true;
+}
+
+// A single value stands for a list of one.
+static bool read_list(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    struct yaml_node alone = *node;
+    alone.next = NULL;
+    const struct yaml_node *first = node->kind == YAML_LIST ? node->first : &alone;
+    size_t count = node->kind == YAML_LIST ? node->count : 1, i = 0;
+    if (count == 0) {
+        reader_error(r, node, "%s is empty; leave the key out for the default (%s)", key->path,
+                     key->fallback != NULL ? key->fallback
+                     : key->unset != NULL  ? key->unset
+                                           : "it must be set");
+        return false;
+    }
+    bool ok = true;
+    void *array = arena_alloc(r->arena, (count + 1) * item_size(key));
+    for (const struct yaml_node *item = first; item != NULL; item = item->next) {
+        if (!is_text(r, key, item))
+            ok = false;
+        else if (key->type == CONF_CLASSES)
+            ok &= read_classes(r, key, item, base);
+        else
+            ok &= read_item(r, key, item, array, i++);
+    }
+    if (!ok || key->type == CONF_CLASSES)
+        return ok;
+    *(void **)field(key, base) = array;
+    if (key->more > 0)
+        *(size_t *)more(key, base) = count;
+    return true;
+}
+
+bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                void *base)
+{
+    switch (key->type) {
+    case CONF_TIMES:
+    case CONF_ADDRESSES:
+    case CONF_RANGES:
+    case CONF_GLOBS:
+    case CONF_SERVERS:
+    case CONF_CLASSES: return read_list(r, key, node, base);
+    default: break;
+    }
+    if (!is_text(r, key, node))
+        return false;
+    int word;
+    switch (key->type) {
+    case CONF_BOOL: return read_bool(r, key, node, base);
+    case CONF_INT: return read_int(r, key, node, base);
+    case CONF_ENUM:
+        if (!find_word(key->words, node->text, &word))
+            return wrong_word(r, key, node);
+        store_number(key, base, word);
+        return true;
+    case CONF_SIZE: return read_size(r, key, node, base);
+    case CONF_TIME: return parse_time(r, key, node, field(key, base));
+    case CONF_RATE: return read_rate(r, key, node, base);
+    case CONF_IP: return net_addr_parse_ip(node->text, field(key, base)) || wrong(r, key, node);
+    case CONF_SECRET: return (*(const char **)field(key, base) = secret_read(r, node)) != NULL;
+    default: return read_text(r, key, node, base);
+    }
+}
+
+void value_default(struct reader *r, const struct conf_key *key, void *base)
+{
+    if (key->fallback == NULL)
+        return;
+    struct yaml_node node = {.text = str_of(key->fallback), .plain = true};
+    if (node.text.ptr[0] == '[') {
+        struct str rest = str_make(node.text.ptr + 1, node.text.len - 2), item;
+        struct yaml_node **tail = &node.first;
+        node.kind = YAML_LIST;
+        while (str_split(&rest, ',', &item)) {
+            *tail = arena_alloc(r->arena, sizeof(**tail));
+            (*tail)->text = str_trim(item);
+            tail = &(*tail)->next;
+            node.count++;
+        }
+    }
+    bool ok = value_read(r, key, &node, base);
+    assert(ok);
+}
