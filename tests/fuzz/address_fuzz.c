@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Addresses: what is taken has one form, which parses to itself and holds nothing that could end a
-// command.
-#include "mail/address.h"
+// command; and lists of them.
+#include "mail/address_list.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -46,5 +46,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(&a, in, flags);
     else
         assert(why != NULL);
+
+    struct address_list list = address_list_of(in, flags & (ADDRESS_UTF8 | ADDRESS_NO_DOMAIN));
+    struct str item;
+    for (enum address_list_step step;
+         (step = address_list_next(&list, &a, &item, &why)) != ADDRESS_LIST_END;) {
+        assert(item.len > 0 && item.ptr >= in.ptr && item.ptr + item.len <= in.ptr + in.len);
+        assert(step == ADDRESS_LIST_ADDRESS || why != NULL);
+        assert(step == ADDRESS_LIST_BAD || a.len > 0);
+    }
     return 0;
 }
