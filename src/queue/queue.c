@@ -425,6 +425,8 @@ static void on_idle(void *ctx)
 {
     struct queue *q = ctx;
     void (*idle)(void *) = q->idle;
+    if (queue_busy(q) > 0)
+        return;
     q->idle = NULL;
     if (idle != NULL)
         idle(q->idle_ctx);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: ISC
+// serve: the daemon in the foreground.
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "conf/read.h"
+#include "control/control.h"
+#include "main/command.h"
+#include "main/daemon.h"
+#include "sys/clock.h"
+#include "sys/host.h"
+#include "sys/log.h"
+#include "sys/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+struct server {
+    const struct main_options *options;
+    struct loop *loop;
+    struct conf *conf;
+    struct daemon *daemon;
+    struct control *control;
+    bool stopping;
+};
+
+// ---- Reload: read on a worker, then whole or not at all ----
+
+struct reload_work {
+    struct work work;
+    struct server *server;
+    struct conf *conf;
+    struct buf text; // what to say
+    void (*done)(void *ctx, bool ok, const char *text);
+    void *ctx;
+};
+
+static void reload_end(struct reload_work *w, bool ok)
+{
+    w->done(w->ctx, ok, buf_cstr(&w->text));
+    buf_free(&w->text);
+    conf_unref(&w->conf);
+    xfree(w);
+}
+
+static void on_taken_over(void *ctx, bool ok, const struct err *err)
+{
+    struct reload_work *w = ctx;
+    struct server *s = w->server;
+    if (ok) {
+        buf_printf(&w->text, "%s is in force\n", w->conf->file);
+        conf_ref(w->conf);
+        conf_unref(&s->conf);
+        s->conf = w->conf;
+        control_set_conf(s->control, s->conf);
+    } else {
+        buf_printf(&w->text, "%s\nthe running configuration stays in force\n", err->text);
+    }
+    reload_end(w, ok);
+}
+
+static void on_read(struct work *work)
+{
+    struct reload_work *w = (struct reload_work *)work;
+    if (w->conf == NULL) {
+        buf_puts(&w->text, "the running configuration stays in force\n");
+        reload_end(w, false);
+        return;
+    }
+    daemon_reload(w->server->daemon, w->conf, on_taken_over, w);
+}
+
+static void read_again(struct work *work)
+{
+    struct reload_work *w = (struct reload_work *)work;
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    const struct main_options *options = w->server->options;
+    w->conf = options->config != NULL ? conf_read_file(options->config, &report) : conf_builtin();
+    conf_report_print(&report, &w->text);
+    conf_report_free(&report);
+}
+
+static void reload(void *ctx, void (*done)(void *ctx, bool ok, const char *text), void *done_ctx)
+{
+    struct reload_work *w = xcalloc(1, sizeof(*w));
+    w->server = ctx;
+    w->done = done;
+    w->ctx = done_ctx;
+    buf_init(&w->text, 1 << 20);
+    w->work = (struct work){.home = w->server->loop, .work = read_again, .done = on_read};
+    worker_submit(&w->work);
+}
+
+static void say_reload(void *ctx, bool ok, const char *text)
+{
+    if (!ok)
+        log_error("reload-failed", 0, "%s", text);
+}
+
+// ---- Stop ----
+
+static void on_stopped(void *ctx)
+{
+    struct server *s = ctx;
+    loop_stop(s->loop);
+}
+
+static void stop(void *ctx)
+{
+    struct server *s = ctx;
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    host_notify("STOPPING=1");
+    log_info("stopping", 0, "ending in order; what waits stays in %s", s->conf->spool_dir);
+    control_free(&s->control);
+    daemon_stop(s->daemon, on_stopped, s);
+}
+
+static void on_signal(void *ctx, int signo)
+{
+    struct server *s = ctx;
+    if (signo == SIGHUP && !s->stopping)
+        reload(s, say_reload, s);
+    else if (signo != SIGHUP)
+        stop(s);
+}
+
+// ---- Start ----
+
+static void ready(struct server *s)
+{
+    char gateways[200];
+    size_t n = 0;
+    for (size_t i = 0; i < s->conf->gateway_count; i++)
+        n += s->conf->gateways[i].kind != GATEWAY_DIRECT && s->conf->gateways[i].enabled;
+    if (n == 0)
+        snprintf(gateways, sizeof(gateways), "direct to the recipients' MX");
+    else
+        snprintf(gateways, sizeof(gateways), "%zu gateway%s", n, n == 1 ? "" : "s");
+    log_info("ready", 0, "waypost " WAYPOST_VERSION ", configuration %s, spool %s, way out: %s",
+             s->conf->file, s->conf->spool_dir, gateways);
+    host_notify("READY=1");
+}
+
+static bool start(struct server *s, struct err *err)
+{
+    s->daemon = daemon_start(s->conf, s->loop, err);
+    if (s->daemon == NULL)
+        return false;
+    struct control_parts parts = {.loop = s->loop,
+                                  .queue = daemon_queue(s->daemon),
+                                  .store = daemon_store(s->daemon),
+                                  .reload = reload,
+                                  .stop = stop,
+                                  .ctx = s,
+                                  .started_ms = clock_wall_ms()};
+    s->control = control_new(s->conf, &parts, err);
+    return s->control != NULL && host_become(s->conf->user, err);
+}
+
+int cmd_serve(const struct main_options *options, int argc, char **argv)
+{
+    struct server s = {.options = options};
+    struct err err = {0};
+    if (argc > 0) {
+        fprintf(stderr, "usage: waypost serve [--config FILE]\n");
+        return EX_USAGE;
+    }
+    uint64_t seed[2];
+    random_bytes(seed, sizeof(seed));
+    map_seed(seed[0], seed[1]);
+    s.conf = main_read_conf(options);
+    if (s.conf == NULL)
+        return EX_CONFIG;
+    log_setup((enum log_level)s.conf->log_level,
+              s.conf->log_format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT);
+    if (!host_harden(&err))
+        log_warn("hardening", 0, "%s", err.text);
+    s.loop = loop_new("conductor");
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        loop_on_signal(s.loop, signals[i], on_signal, &s);
+    bool ok = start(&s, &err);
+    if (ok) {
+        ready(&s);
+    } else {
+        log_error("cannot-start", 0, "%s", err.text);
+        if (s.daemon != NULL)
+            stop(&s);
+    }
+    if (s.daemon != NULL)
+        loop_run(s.loop);
+    worker_stop_all();
+    daemon_free(&s.daemon);
+    conf_unref(&s.conf);
+    loop_free(&s.loop);
+    return ok ? 0 : EX_UNAVAILABLE;
+}

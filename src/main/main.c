@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: ISC
+// The one program: `waypost COMMAND`, and sendmail, mailq, newaliases by name.
+#include "main/command.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "conf/read.h"
+#include "control/control.h"
+#include "sys/file.h"
+#include "sys/host.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const char default_config[] = "/etc/waypost/waypost.yaml";
+
+struct conf *main_read_conf(const struct main_options *options)
+{
+    if (options->config == NULL)
+        return conf_builtin();
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    struct conf *conf = conf_read_file(options->config, &report);
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    conf_report_print(&report, &text);
+    fputs(buf_cstr(&text), stderr);
+    buf_free(&text);
+    conf_report_free(&report);
+    return conf;
+}
+
+// How many of argv the words take, 0 when they do not match.
+static int words_used(const char *words, int argc, char **argv)
+{
+    struct str rest = str_of(words), word;
+    int used = 0;
+    while (str_split(&rest, ' ', &word)) {
+        if (used >= argc || !str_eq(word, str_of(argv[used])))
+            return 0;
+        used++;
+    }
+    return used;
+}
+
+static int ask_daemon(const struct main_options *options, int argc, char **argv)
+{
+    struct conf *conf = main_read_conf(options);
+    if (conf == NULL)
+        return EX_CONFIG;
+    char path[256];
+    struct err err = {0};
+    snprintf(path, sizeof(path), "%s/control.sock", conf->run_dir);
+    conf_unref(&conf);
+    int status = control_call(path, argc, (const char *const *)argv, &err);
+    if (status >= 0)
+        return status;
+    fprintf(stderr,
+            "waypost: no daemon answers at %s: %s\n  start it with `waypost serve`, or name its "
+            "configuration "
+            "with --config\n",
+            path, err.text);
+    return EX_UNAVAILABLE;
+}
+
+// Takes --config FILE out, wherever it stands before the command's own arguments.
+static int take_config(int argc, char **argv, struct main_options *options)
+{
+    int kept = 0;
+    for (int i = 0; i < argc; i++) {
+        if ((strcmp(argv[i], "--config") == 0 || strcmp(argv[i], "-c") == 0) && i + 1 < argc) {
+            options->config = argv[++i];
+            options->config_named = true;
+        } else if (strncmp(argv[i], "--config=", 9) == 0) {
+            options->config = argv[i] + 9;
+            options->config_named = true;
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    return kept;
+}
+
+int main(int argc, char **argv)
+{
+    struct main_options options = {.config = host_env("WAYPOST_CONFIG")};
+    options.config_named = options.config != NULL;
+    const char *slash = strrchr(argv[0], '/'), *name = slash != NULL ? slash + 1 : argv[0];
+    if (options.config == NULL && path_exists(default_config))
+        options.config = default_config;
+    for (const struct main_command *c = main_commands; c->words != NULL; c++)
+        if (strcmp(c->words, name) == 0 && strcmp(name, "waypost") != 0)
+            return c->run(&options, argc - 1, argv + 1);
+    argc = take_config(argc - 1, argv + 1, &options);
+    argv++;
+    for (const struct main_command *c = main_commands; c->words != NULL; c++) {
+        int used = words_used(c->words, argc, argv);
+        if (used > 0)
+            return c->run(&options, argc - used, argv + used);
+    }
+    if (argc == 0) {
+        char *help[] = {"help"};
+        return ask_daemon(&options, 0, help) == 0 ? 0 : EX_USAGE;
+    }
+    return ask_daemon(&options, argc, argv);
+}
