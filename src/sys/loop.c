@@ -4,7 +4,7 @@
 // One turn of the loop:
 //
 //   uv_timer    our due timers
-//   uv_prepare  deferred work, then uv_timer is set to the earliest timer
+//   uv_prepare  posts, deferred work, then uv_timer is set to the earliest timer
 //   sleep
 //   events      sockets, watched descriptors, signals, and posts (uv_async)
 //
@@ -12,8 +12,11 @@
 //  1. One uv_timer stands for the whole heap; it is set anew only right before sleeping, so that
 //     starting and stopping a timer touches nothing but the heap.
 //  2. Posts form a stack that senders push to by compare-and-swap and the loop takes whole and
-//     reverses: each sender's order holds. Only the push onto the empty stack wakes the loop.
-//  3. Nothing sleeps while deferred work is pending.
+//     reverses: each sender's order holds.
+//  3. The loop says `asleep` and then looks for posts once more; a sender pushes and then looks
+//     whether the loop is asleep. So one of the two sees the other, and a loop at work is never
+//     woken by a system call.
+//  4. Nothing sleeps while deferred work is pending.
 #include "base/list.h"
 #include "base/mem.h"
 #include "sys/loop_int.h"
@@ -55,6 +58,7 @@ struct loop {
     struct signal_watch *signals;
 
     _Alignas(64) _Atomic(struct post *) posts; // newest first; written by all threads
+    atomic_bool asleep;                        // or about to be: somebody has to wake it
     uv_async_t wake;
     atomic_bool stopping;
     struct post stop;
@@ -110,33 +114,10 @@ static void on_clock(uv_timer_t *uv)
     run_timers(loop);
 }
 
-static void set_clock(struct loop *loop)
+static void run_posts(struct loop *loop)
 {
-    struct heap_node *top = heap_top(&loop->timers);
-    int64_t due = top != NULL ? top->due : -1;
-    if (loop->deferred.next != &loop->deferred)
-        due = 0;
-    if (due == loop->clock_due_ms)
+    if (atomic_load_explicit(&loop->posts, memory_order_relaxed) == NULL)
         return;
-    loop->clock_due_ms = due;
-    if (due < 0) {
-        uv_timer_stop(&loop->clock);
-        return;
-    }
-    int64_t after = due - loop_now_ms(loop);
-    uv_timer_start(&loop->clock, on_clock, after > 0 ? (uint64_t)after : 0, 0);
-}
-
-static void on_prepare(uv_prepare_t *uv)
-{
-    struct loop *loop = uv->data;
-    run_deferred(loop);
-    set_clock(loop);
-}
-
-static void on_wake(uv_async_t *uv)
-{
-    struct loop *loop = uv->data;
     struct post *newest = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
     struct post *oldest = NULL;
     while (newest != NULL) {
@@ -152,14 +133,49 @@ static void on_wake(uv_async_t *uv)
     }
 }
 
+static void on_wake(uv_async_t *uv)
+{
+    run_posts(uv->data);
+}
+
+static void set_clock(struct loop *loop, bool at_once)
+{
+    struct heap_node *top = heap_top(&loop->timers);
+    int64_t due = top != NULL ? top->due : -1;
+    if (at_once)
+        due = 0;
+    if (due == loop->clock_due_ms)
+        return;
+    loop->clock_due_ms = due;
+    if (due < 0) {
+        uv_timer_stop(&loop->clock);
+        return;
+    }
+    int64_t after = due - loop_now_ms(loop);
+    uv_timer_start(&loop->clock, on_clock, after > 0 ? (uint64_t)after : 0, 0);
+}
+
+static void on_prepare(uv_prepare_t *uv)
+{
+    struct loop *loop = uv->data;
+    atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
+    run_posts(loop);
+    run_deferred(loop);
+    atomic_store(&loop->asleep, true);
+    bool more = atomic_load(&loop->posts) != NULL;
+    if (more)
+        atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
+    set_clock(loop, more || loop->deferred.next != &loop->deferred);
+}
+
 void loop_post(struct loop *to, struct post *post)
 {
     struct post *top = atomic_load_explicit(&to->posts, memory_order_relaxed);
     do
         post->next = top;
-    while (!atomic_compare_exchange_weak_explicit(&to->posts, &top, post, memory_order_release,
-                                                  memory_order_relaxed));
-    if (top == NULL)
+    while (!atomic_compare_exchange_weak(&to->posts, &top, post));
+    // Whoever pushed onto the empty stack wakes for all behind it.
+    if (top == NULL && atomic_exchange(&to->asleep, false))
         uv_async_send(&to->wake);
 }
 

@@ -132,6 +132,38 @@ static void a_message_may_be_sent_to_the_own_loop(void **state)
     loop_free(&loop);
 }
 
+struct ball {
+    struct post post;
+    struct loop *side[2];
+    int hops;
+};
+static void hit(struct post *post)
+{
+    struct ball *ball = (struct ball *)post;
+    if (ball->hops-- == 0) {
+        loop_stop(ball->side[0]);
+        loop_stop(ball->side[1]);
+    } else {
+        loop_post(ball->side[ball->hops % 2], post);
+    }
+}
+
+static void no_wake_up_is_lost_between_two_loops(void **state)
+{
+    // One message in flight: if either loop slept while it waits, everything would stand still.
+    struct ball ball = {{.run = hit}, {loop_new("left"), loop_new("right")}, 50000};
+    struct timer guard;
+    timer_init(&guard, ball.side[0], never, "the end of the game");
+    timer_start(&guard, 60000);
+    loop_post(ball.side[0], &ball.post);
+    loop_start(ball.side[1]);
+    loop_run(ball.side[0]);
+    loop_join(ball.side[1]);
+    assert_int_equal(ball.hops, -1);
+    loop_free(&ball.side[0]);
+    loop_free(&ball.side[1]);
+}
+
 // --- timers
 
 struct trace {
@@ -430,6 +462,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(posts_from_many_threads_arrive_all_and_in_order),
+        cmocka_unit_test(no_wake_up_is_lost_between_two_loops),
         cmocka_unit_test(stop_comes_after_the_messages_before_it),
         cmocka_unit_test(a_message_may_be_sent_to_the_own_loop),
         cmocka_unit_test(timers_run_in_order_and_obey_stop_and_restart),
