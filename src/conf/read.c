@@ -138,13 +138,25 @@ static void set_defaults(struct reader *r, const char *prefix, void *base)
             value_default(r, &conf_keys[i], base);
 }
 
+// Is `name` there after all, but misspelt?
+static bool misspelt(const struct yaml_node *map, const char *prefix, const char *name)
+{
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        struct conf_nearest nearest = {0};
+        conf_nearest_offer(&nearest, n->key->text, name);
+        if (nearest.word != NULL && find_key(prefix, n->key->text) == NULL)
+            return true;
+    }
+    return false;
+}
+
 static void require_keys(struct reader *r, const struct yaml_node *map, const char *prefix)
 {
     for (size_t i = 0; i < conf_key_count; i++) {
         const struct conf_key *key = &conf_keys[i];
         const char *name = conf_key_under(key->path, prefix);
         if (name != NULL && key->fallback == NULL && key->unset == NULL &&
-            yaml_get(map, name) == NULL)
+            yaml_get(map, name) == NULL && !misspelt(map, prefix, name))
             reader_error(r, map->key != NULL ? map->key : map, "`%s` is missing: %s%s%s", name,
                          conf_type_words(key), key->example != NULL ? "; for example: " : "",
                          key->example != NULL ? arena_printf(r->arena, "%s: %s", name, key->example)
@@ -169,6 +181,12 @@ static const struct yaml_node *entries(struct reader *r, const char *key, size_t
     *count_out = 0;
     if (map == NULL || !wants_map(r, map, key))
         return NULL;
+    const struct conf_key *row = conf_key_find(key);
+    if ((int64_t)map->count > row->max) {
+        reader_error(r, map->key, "%s has %zu entries; at most %lld are possible", key, map->count,
+                     (long long)row->max);
+        return NULL;
+    }
     *count_out = map->count;
     for (const struct yaml_node *n = map->first; n != NULL; n = n->next)
         if (!good_name(n->key->text))
@@ -228,6 +246,8 @@ static void read_gateway(struct reader *r, const struct yaml_node *n, struct con
     if (direct) {
         g->kind = GATEWAY_DIRECT;
         g->port = g->direct_port;
+    } else if (url == NULL && misspelt(n, "gateways.NAME.", "url")) {
+        return;
     } else if (url == NULL) {
         reader_error(r, n->key, "`url` is missing; for example: url: \"smtp://mail.isp.example\"");
         return;
@@ -273,7 +293,7 @@ static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t 
         *index_out = g->index;
         return;
     }
-    for (size_t i = 0; i < r->conf->gateway_count; i++)
+    for (size_t i = 0; i < r->conf->gateway_count && r->report->count < CONF_REPORT_MAX; i++)
         conf_nearest_offer(&nearest, at->text, r->conf->gateways[i].name);
     reader_error(r, at, "there is no gateway `%.*s`%s", shown(at->text), at->text.ptr,
                  reader_suggest(r, &nearest));

@@ -36,6 +36,7 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
 void value_default(struct reader *r, const struct conf_key *key, void *base);
 // "1h", "20m", "90s": as it would be written.
 const char *value_time_text(struct arena *arena, int64_t ms);
+const char *value_size_text(struct arena *arena, int64_t bytes); // "50MiB"
 bool value_is_host(struct str text);
 
 // The secret a node names. NULL after reader_error.

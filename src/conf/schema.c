@@ -138,6 +138,7 @@ const struct conf_key conf_keys[] = {
     // Listeners
     {.path = "listeners",
      .type = CONF_NAMED,
+     .max = 256,
      .unset = "one listener `local` on 127.0.0.1:25 and [::1]:25",
      .example = "{local: {address: \"127.0.0.1:25\"}}",
      .help = "Who may hand mail in, and how. Each entry has a name of your choice. Naming one "
@@ -249,6 +250,7 @@ const struct conf_key conf_keys[] = {
     // Gateways
     {.path = "gateways",
      .type = CONF_NAMED,
+     .max = 1000,
      .unset = "only `direct`",
      .example = "{isp: {url: \"smtp://mail.isp.example\"}}",
      .help =
@@ -380,6 +382,7 @@ const struct conf_key conf_keys[] = {
     // Routes
     {.path = "routes",
      .type = CONF_RECORDS,
+     .max = 2000,
      .unset = "every mail takes all enabled gateways by priority",
      .example = "[{to: \"*@example.org\", via: [company]}, {via: [direct]}]",
      .help = "Which mail takes which gateways. The first route that matches is taken; mail that "

@@ -126,7 +126,7 @@ static bool parse_size(struct str text, uint64_t *bytes_out)
     return false;
 }
 
-static const char *size_text(struct arena *arena, int64_t bytes)
+const char *value_size_text(struct arena *arena, int64_t bytes)
 {
     static const char *const units[] = {"", "KiB", "MiB", "GiB"};
     size_t i = 0;
@@ -142,8 +142,8 @@ static bool read_size(struct reader *r, const struct conf_key *key, const struct
     if (!parse_size(node->text, &bytes))
         return wrong(r, key, node);
     if (bytes < (uint64_t)key->min || bytes > (uint64_t)key->max) {
-        reader_error(r, node, "%s must be from %s to %s", key->path, size_text(r->arena, key->min),
-                     size_text(r->arena, key->max));
+        reader_error(r, node, "%s must be from %s to %s", key->path,
+                     value_size_text(r->arena, key->min), value_size_text(r->arena, key->max));
         return false;
     }
     store_number(key, base, (int64_t)bytes);
