@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: ISC
+// The machine of the simulated world: 192.0.2.10, two cores, no environment, nothing to drop.
+#include "sim/inside.h"
+#include "sys/host.h"
+
+static char own_name[256];
+
+void host_init(void)
+{
+    world_set_host("relay.example.org");
+}
+
+void world_set_host(const char *name)
+{
+    snprintf(own_name, sizeof(own_name), "%s", name);
+}
+
+void host_name(char out[256])
+{
+    snprintf(out, 256, "%s", own_name);
+}
+
+int host_cores(void)
+{
+    return 2;
+}
+
+const char *host_env(const char *name)
+{
+    return NULL;
+}
+
+bool host_owns(const struct net_addr *addr)
+{
+    struct net_addr own;
+    net_addr_parse_ip(STR("192.0.2.10"), &own);
+    return net_addr_is_loopback(addr) || net_addr_is_any(addr) || net_addr_same_ip(addr, &own);
+}
+
+void host_notify(const char *state)
+{
+}
+
+int host_passed_socket(const struct net_addr *at)
+{
+    return -1;
+}
+
+bool host_harden(struct err *err)
+{
+    return true;
+}
+
+bool host_become(const char *user, struct err *err)
+{
+    return true;
+}
