@@ -308,6 +308,8 @@ void loop_free(struct loop **loop_ptr)
 
 int64_t loop_now_ms(struct loop *loop)
 {
+    if (!loop->running)
+        uv_update_time(&loop->uv); // start-up may take long, and timers are set during it
     return (int64_t)uv_now(&loop->uv);
 }
 

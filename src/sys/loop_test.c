@@ -259,8 +259,8 @@ static void many_timers_each_run_once_and_never_early(void **state)
         timer_init(&late[i].timer, loop, judge_late, &late[i]);
         int after = i * 7919 % 100;
         timer_start(&late[i].timer, i * 31 % 500);
-        timer_start(&late[i].timer, after);
         late[i].want_ms = loop_now_ms(loop) + after;
+        timer_start(&late[i].timer, after);
         late[i].left = &left;
         left++;
         if (i % 3 == 0) {
