@@ -16,8 +16,8 @@ struct tls_client_params; // sys/tls.h
 enum stream_event {
     STREAM_CONNECTED, // an outgoing connection stands
     STREAM_TLS_READY, // the handshake is done; from here all data is encrypted
-    STREAM_DRAINED,   // all that was written has gone to the kernel (comes after a write that could
-                      // not go at once)
+    STREAM_DRAINED,   // all that was written has gone to the kernel. Comes whenever the queue that
+                      // stream_write filled becomes empty, unless stream_flush emptied it at once
     STREAM_EOF,   // the peer will send no more; writing may still work. Comes once, after the last
                   // data
     STREAM_ERROR, // the stream is dead: stream_error() says why. Comes once; only stream_close
@@ -47,8 +47,9 @@ size_t stream_queued(const struct stream *s);
 
 void stream_pause(struct stream *s);  // no more data callbacks, the socket is not read
 void stream_resume(struct stream *s); // the kept bytes are offered again from the loop
-size_t stream_kept(const struct stream *
-                       s); // bytes received but not taken (at STARTTLS more than 0 means injection)
+// Bytes received but not taken (at STARTTLS more than 0 means injection). Within the data callback
+// the bytes it was called with do not count.
+size_t stream_kept(const struct stream *s);
 
 // TLS over the stream as it stands. Kept bytes are thrown away: nothing received in clear is ever
 // used after it. TLS_READY or ERROR follows. Anything queued before goes out in clear first.
@@ -62,8 +63,9 @@ void stream_close(struct stream **s, bool drain);
 // Facts. Texts are owned by the stream.
 const struct net_addr *stream_peer(const struct stream *s);
 const struct net_addr *stream_local(const struct stream *s);
-const char *stream_error(
-    const struct stream *s); // a sentence: "connection refused", "certificate expired on ..."
+// A sentence: "connection refused by 192.0.2.1:25", "the certificate for a.example expired on ...".
+// After STREAM_EOF: "", or that the TLS connection was cut without its proper end.
+const char *stream_error(const struct stream *s);
 int stream_errno(const struct stream *s); // the errno behind it, 0 for none (TLS)
 bool stream_error_is_tls(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
