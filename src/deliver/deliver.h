@@ -45,6 +45,8 @@ struct deliver_job {
     struct body_source *(*open_body)(struct deliver_job *job, struct loop *loop, struct err *err);
     int64_t started_ms, finished_ms; // out, loop_now_ms
     bool reused;                     // out: over a kept connection
+    bool dsn_passed; // out: the next hop took over the DSN parameters (RFC 3461), success notices
+                     // are its task
     char facts[160]; // out: "192.0.2.1:587 TLSv1.3 ... verified, login, 3 rcpt, 210 ms"
     struct buf
         transcript; // out: the dialogue ("<- 220 ...", "-> EHLO ..."), secrets masked, max 16 KiB

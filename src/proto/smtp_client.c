@@ -872,6 +872,8 @@ void smtp_client_lost(struct smtp_client *c, enum smtp_client_loss loss, const c
     else if (c->state == HANDSHAKE || (loss == SMTP_LOST_TLS && c->state == GREETING))
         class = OUTCOME_TLS;
     c->handshake_failed = c->state == HANDSHAKE;
+    if (class == OUTCOME_TLS)
+        c->state = HANDSHAKE; // implicit TLS comes before the greeting
     char text[256];
     if (loss == SMTP_LOST_TIME)
         snprintf(text, sizeof(text), "%s (%s)", why, outcome_phase_name(steps[c->state].phase));

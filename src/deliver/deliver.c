@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: ISC
+// Jobs on their way: where to, over which connection, and how often it may be tried again here.
+//
+// An attempt goes through  pool -> (MX) -> dial -> session -> transactions -> pool.  Back to the
+// next address or the next MX it goes only while nothing is certain about the recipients in
+// question: `elsewhere` says when. Outcomes of recipients are final once they leave `rcpts`.
+//
+//   rcpts:  [0, kept)      tried here in vain, for the next host
+//           [kept, at)     room
+//           [at, count)    not tried yet on this connection; the first `batch` are under way
+#include "deliver/deliver.h"
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "deliver/dial.h"
+#include "deliver/mx.h"
+#include "deliver/pool.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { TRANSCRIPT = 16 * 1024 };
+
+struct deliver {
+    struct loop *loop;
+    struct names *names;
+    struct pool *pool;
+    struct link attempts;
+    unsigned generation; // of connections: older ones are not kept
+    struct buf key;
+    struct buf spare; // the transcript nobody wanted, for the next attempt
+    char *slice;
+};
+
+struct attempt {
+    struct link link;
+    struct deliver *d;
+    struct deliver_job *job;
+    struct body_source *body;
+    struct session *session;
+    struct mx *mx;
+    struct dial *dial;
+    struct mx_host *hosts; // direct only
+    size_t host_count, host;
+    size_t tried; // addresses, of the hosts before
+    bool in_clear, again;
+    unsigned generation;
+    struct outcome last; // of the last connection that came to nothing
+    struct buf record;
+    struct smtp_client_mail mail;
+    size_t kept, at, batch, count;
+    struct smtp_client_rcpt rcpts[];
+};
+
+static void start(struct attempt *a);
+static void connect_host(struct attempt *a);
+
+// --- connections that may be used again ---
+
+static void add_text(struct buf *b, const char *text)
+{
+    buf_puts(b, text != NULL ? text : "");
+    buf_putc(b, '\0');
+}
+
+// Everything that makes a difference on the wire, so that a new configuration never finds an old
+// connection that does not suit it.
+static struct str key_of(const struct attempt *a)
+{
+    const struct conf_gateway *g = a->job->gateway;
+    struct buf *key = &a->d->key;
+    buf_clear(key);
+    add_text(key, g->name);
+    add_text(key, g->host);
+    add_text(key, g->unix_path);
+    add_text(key, g->ca_file);
+    add_text(key, g->user);
+    add_text(key, g->helo != NULL ? g->helo : a->job->conf->hostname);
+    add_text(key, g->kind == GATEWAY_DIRECT ? a->job->domain : "");
+    buf_put_u64(key, g->password != NULL ? map_hash(g->password, strlen(g->password)) : 0);
+    buf_put_u8(key, (uint8_t)g->kind);
+    buf_put_u8(key, (uint8_t)g->tls);
+    buf_put_u8(key, (uint8_t)(g->verify | g->auth_in_clear << 1));
+    buf_put_u16(key, g->kind == GATEWAY_DIRECT ? g->direct_port : g->port);
+    buf_put_u8(key, (uint8_t)g->source.family);
+    buf_append(key, g->source.bytes, sizeof(g->source.bytes));
+    assert(!key->full);
+    return buf_str(key);
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a == 0 ? b : b == 0 ? a : a < b ? a : b;
+}
+
+static bool may_send_more(const struct attempt *a)
+{
+    uint32_t most = least(a->job->gateway->per_connection, LIMIT_OUT_PER_CONNECTION);
+    most = least(most, session_client(a->session)->ehlo.mail_max);
+    return session_sent(a->session) < most;
+}
+
+static void put_away(struct attempt *a)
+{
+    if (a->session == NULL)
+        return;
+    uint32_t most = least(a->job->gateway->connections, LIMIT_OUT_PER_GATEWAY);
+    bool idle = session_stream(a->session) != NULL &&
+                smtp_client_need(session_client(a->session)) == SMTP_CLIENT_IDLE;
+    if (idle && a->generation == a->d->generation && may_send_more(a))
+        pool_put(a->d->pool, key_of(a), most, a->session);
+    else
+        session_free(&a->session);
+    a->session = NULL;
+}
+
+// --- the end ---
+
+static void run_done(struct post *post)
+{
+    struct deliver_job *job = (struct deliver_job *)post;
+    job->done(job);
+}
+
+static void tell_facts(struct attempt *a)
+{
+    struct deliver_job *job = a->job;
+    const struct stream *stream = a->session != NULL ? session_stream(a->session) : NULL;
+    char peer[NET_ADDR_TEXT] = "";
+    const char *tls = "", *verified = "", *login = "";
+    if (stream != NULL) {
+        net_addr_format(stream_peer(stream), peer);
+        tls = stream_is_tls(stream) ? stream_tls_text(stream) : "in clear";
+        verified = stream_tls_verified(stream) ? " verified" : "";
+        login = session_client(a->session)->logged_in ? ", login" : "";
+    }
+    snprintf(job->facts, sizeof(job->facts), "%.60s%s%.40s%s%s%s%zu rcpt, %lld ms", peer,
+             peer[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
+             job->count, (long long)(job->finished_ms - job->started_ms));
+}
+
+static void give_transcript(struct attempt *a)
+{
+    bool wanted = a->job->want_transcript;
+    for (size_t i = 0; i < a->job->count; i++)
+        wanted = wanted || a->job->rcpts[i].outcome.class != OUTCOME_OK;
+    if (wanted) {
+        buf_free(&a->job->transcript);
+        a->job->transcript = a->record;
+    } else if (a->d->spare.data == NULL) {
+        a->d->spare = a->record;
+        buf_clear(&a->d->spare);
+    } else {
+        buf_free(&a->record);
+    }
+}
+
+static void release_body(struct attempt *a)
+{
+    if (a->body != NULL)
+        a->body->ops->release(a->body);
+    a->body = NULL;
+}
+
+// All recipients have their outcome.
+static void finish(struct attempt *a)
+{
+    struct deliver_job *job = a->job;
+    job->finished_ms = loop_now_ms(a->d->loop);
+    job->session = NULL;
+    tell_facts(a);
+    put_away(a);
+    give_transcript(a);
+    release_body(a);
+    mx_free(&a->mx);
+    dial_free(&a->dial);
+    xfree(a->hosts);
+    list_remove(&a->link);
+    xfree(a);
+    job->post.run = run_done;
+    loop_post(job->home, &job->post);
+}
+
+// Those not tried yet get this; those tried before keep what they got there.
+static void finish_with(struct attempt *a, const struct outcome *o)
+{
+    for (size_t i = a->at; i < a->count; i++)
+        *a->rcpts[i].outcome = *o;
+    finish(a);
+}
+
+static void finish_local(struct attempt *a, const char *why)
+{
+    struct outcome o = {.class = OUTCOME_LOCAL};
+    snprintf(o.text, sizeof(o.text), "%s", why);
+    finish_with(a, &o);
+}
+
+// --- where to go on ---
+
+// Is this the trouble of one host, so that the next may do better, and is it certain that nothing
+// was accepted?
+static bool elsewhere(const struct attempt *a, const struct outcome *o)
+{
+    bool direct = a->job->gateway->kind == GATEWAY_DIRECT;
+    switch (o->class) {
+    case OUTCOME_NET: return true;
+    case OUTCOME_TLS: return direct;
+    case OUTCOME_BUSY:
+        return o->phase < PHASE_MAIL || (direct && (o->phase == PHASE_MAIL || o->code == 421));
+    case OUTCOME_REFUSED: return o->phase == PHASE_GREETING || o->phase == PHASE_EHLO;
+    default: return false;
+    }
+}
+
+// Takes the batch that came back out of the way; what may be tried elsewhere is kept.
+static void sort_batch(struct attempt *a)
+{
+    for (size_t i = a->at; i < a->at + a->batch; i++)
+        if (elsewhere(a, a->rcpts[i].outcome))
+            a->rcpts[a->kept++] = a->rcpts[i];
+    a->at += a->batch;
+    a->batch = 0;
+}
+
+// All that is left is to be tried on another connection.
+static void rewind_rcpts(struct attempt *a)
+{
+    size_t left = a->count - a->at;
+    memmove(a->rcpts + a->kept, a->rcpts + a->at, left * sizeof(a->rcpts[0]));
+    a->count = a->kept + left;
+    a->at = a->kept = a->batch = 0;
+}
+
+// Another address or host. False: there is none.
+static bool go_on(struct attempt *a)
+{
+    session_free(&a->session);
+    if (a->dial != NULL && dial_again(a->dial)) {
+        rewind_rcpts(a);
+        return true;
+    }
+    a->tried += a->dial != NULL ? dial_tried(a->dial) : 0;
+    if (a->host + 1 >= a->host_count || a->tried >= LIMIT_ADDRESSES)
+        return false;
+    dial_free(&a->dial);
+    a->host++;
+    a->in_clear = false;
+    rewind_rcpts(a);
+    connect_host(a);
+    return true;
+}
+
+// What a connection that came to nothing says about all, should no other do. That a host has no
+// address says less than what another answered.
+static void remember(struct attempt *a, const struct outcome *o)
+{
+    bool lookup = o->phase == PHASE_RESOLVE;
+    bool weak = a->last.class == OUTCOME_OK ||
+                (a->last.phase == PHASE_RESOLVE && a->last.class == OUTCOME_REFUSED);
+    if (!lookup || weak)
+        a->last = *o;
+}
+
+// --- transactions ---
+
+static void run_batch(struct attempt *a)
+{
+    struct err err = {0};
+    if (a->body == NULL)
+        a->body = a->job->open_body(a->job, a->d->loop, &err);
+    if (a->body == NULL) {
+        finish_local(a, err.text);
+        return;
+    }
+    uint32_t most = least(a->job->gateway->recipients, session_client(a->session)->ehlo.rcpt_max);
+    most = least(most, LIMIT_RECIPIENTS);
+    size_t left = a->count - a->at;
+    a->batch = left < most ? left : most;
+    a->job->dsn_passed = (session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
+    a->mail = (struct smtp_client_mail){
+        .envelope = a->job->envelope, .rcpts = a->rcpts + a->at, .count = a->batch};
+    session_send(a->session, &a->mail, a->body, a->d->slice);
+}
+
+static void on_ready(void *ctx)
+{
+    struct attempt *a = ctx;
+    sort_batch(a);
+    if (a->at < a->count && may_send_more(a)) {
+        run_batch(a);
+    } else if (a->at < a->count) {
+        // The server takes no more over this connection (RFC 9422): another one to the same host.
+        session_free(&a->session);
+        dial_free(&a->dial);
+        rewind_rcpts(a);
+        start(a);
+    } else if (a->kept == 0 || !go_on(a)) {
+        finish(a);
+    }
+}
+
+// A kept connection turned out to be closed: nothing was answered but, at most, why.
+static bool was_stale(const struct attempt *a)
+{
+    const struct smtp_client *c = session_client(a->session);
+    bool said_why = c->replies == 1 && c->failure.code == 421;
+    return a->job->reused && session_sent(a->session) > 0 && !a->again &&
+           ((c->replies == 0 && c->failure.class == OUTCOME_NET) || said_why);
+}
+
+static void on_over(void *ctx)
+{
+    struct attempt *a = ctx;
+    const struct smtp_client *c = session_client(a->session);
+    struct outcome failure = c->failure;
+    if (session_fetching(a->session))
+        release_body(a);
+    if (was_stale(a)) {
+        a->again = true;
+        a->job->reused = false;
+        session_free(&a->session);
+        rewind_rcpts(a);
+        start(a);
+        return;
+    }
+    if (smtp_client_may_go_clear(c)) {
+        a->in_clear = true;
+        session_free(&a->session);
+        dial_free(&a->dial);
+        rewind_rcpts(a);
+        connect_host(a);
+        return;
+    }
+    sort_batch(a);
+    remember(a, &failure);
+    bool left = a->kept > 0 || a->at < a->count;
+    bool more = left && (a->kept > 0 || elsewhere(a, &failure));
+    if (!more || !go_on(a))
+        finish_with(a, &a->last);
+}
+
+static const struct session_events events = {on_ready, on_over};
+
+// --- connecting ---
+
+static void on_dialed(void *ctx, struct stream *stream, const struct outcome *failure)
+{
+    struct attempt *a = ctx;
+    const struct conf_gateway *g = a->job->gateway;
+    if (stream == NULL) {
+        remember(a, failure);
+        if (!go_on(a))
+            finish_with(a, &a->last);
+        return;
+    }
+    bool direct = g->kind == GATEWAY_DIRECT;
+    struct session_params params = {
+        .settings = {.lmtp = g->kind == GATEWAY_LMTP,
+                     .tls = a->in_clear || g->tls == TLS_OFF || g->tls == TLS_IMPLICIT
+                                ? SMTP_CLIENT_TLS_OFF
+                            : g->tls == TLS_WANTED ? SMTP_CLIENT_TLS_WANTED
+                                                   : SMTP_CLIENT_TLS_REQUIRED,
+                     .auth_in_clear = g->auth_in_clear,
+                     .helo = g->helo != NULL ? g->helo : a->job->conf->hostname,
+                     .user = g->user,
+                     .password = g->password != NULL ? g->password : "",
+                     .peer = direct ? SCOPE_DESTINATION : SCOPE_GATEWAY,
+                     .relayed = g->kind == GATEWAY_SMTP},
+        .implicit_tls = g->tls == TLS_IMPLICIT,
+        .host = direct ? a->hosts[a->host].name : g->host,
+        .port = direct ? g->direct_port : g->port,
+        .verify = g->verify,
+        .ca_file = g->ca_file,
+    };
+    a->generation = a->d->generation;
+    a->session = session_new(a->d->loop, stream, &params, &a->record, &events, a);
+}
+
+static void connect_host(struct attempt *a)
+{
+    const struct conf_gateway *g = a->job->gateway;
+    struct dial_target target = {.host = g->host,
+                                 .port = g->port,
+                                 .source = g->source,
+                                 .most = LIMIT_ADDRESSES - a->tried,
+                                 .peer = SCOPE_GATEWAY};
+    if (g->kind == GATEWAY_DIRECT) {
+        const struct mx_host *h = &a->hosts[a->host];
+        target.host = h->name;
+        target.port = g->direct_port;
+        // Another port than that of mail is a test: there even this machine may be meant.
+        target.strict = g->direct_port == 25;
+        target.last_resort = h->implicit;
+        target.peer = SCOPE_DESTINATION;
+        mx_literal(str_of(a->job->domain), &target.direct);
+    } else if (g->unix_path != NULL) {
+        target.direct.family = NET_UNIX;
+        snprintf(target.direct.path, sizeof(target.direct.path), "%s", g->unix_path);
+        target.source.family = NET_NONE;
+    }
+    a->dial = dial_new(a->d->loop, a->d->names, &target, on_dialed, a);
+}
+
+static void on_mx(void *ctx, const struct mx_answer *answer)
+{
+    struct attempt *a = ctx;
+    if (answer->failure.class != OUTCOME_OK) {
+        finish_with(a, &answer->failure);
+        return;
+    }
+    a->host_count = answer->count;
+    a->hosts = xcalloc(answer->count, sizeof(a->hosts[0]));
+    memcpy(a->hosts, answer->hosts, answer->count * sizeof(a->hosts[0]));
+    connect_host(a);
+}
+
+// A connection that stands, or the way to a new one.
+static void start(struct attempt *a)
+{
+    struct deliver_job *job = a->job;
+    struct net_addr literal;
+    struct session *kept = a->again ? NULL : pool_take(a->d->pool, key_of(a));
+    if (kept != NULL) {
+        job->reused = true;
+        a->generation = a->d->generation;
+        a->session = kept;
+        session_attach(kept, &a->record, &events, a);
+        run_batch(a);
+    } else if (job->gateway->kind != GATEWAY_DIRECT) {
+        connect_host(a);
+    } else if (a->hosts != NULL) {
+        connect_host(a);
+    } else if (mx_literal(str_of(job->domain), &literal)) {
+        a->host_count = 1;
+        a->hosts = xcalloc(1, sizeof(a->hosts[0]));
+        snprintf(a->hosts[0].name, sizeof(a->hosts[0].name), "%s", job->domain);
+        connect_host(a);
+    } else {
+        bool strict = job->gateway->direct_port == 25;
+        mx_free(&a->mx);
+        a->mx = mx_find(a->d->loop, a->d->names, job->domain, strict ? job->conf->hostname : NULL,
+                        on_mx, a);
+    }
+}
+
+// --- the outside ---
+
+static void on_submitted(struct post *post)
+{
+    struct deliver_job *job = (struct deliver_job *)post;
+    struct deliver *d = job->deliver;
+    struct attempt *a = xcalloc(1, sizeof(*a) + job->count * sizeof(a->rcpts[0]));
+    a->d = d;
+    a->job = job;
+    a->record = d->spare;
+    d->spare.data = NULL;
+    d->spare.cap = 0;
+    a->count = job->count;
+    for (size_t i = 0; i < job->count; i++) {
+        a->rcpts[i].rcpt = &job->rcpts[i].rcpt;
+        a->rcpts[i].outcome = &job->rcpts[i].outcome;
+    }
+    list_append(&d->attempts, &a->link);
+    job->session = a;
+    job->started_ms = loop_now_ms(d->loop);
+    job->reused = false;
+    start(a);
+}
+
+void deliver_submit(struct deliver *d, struct deliver_job *job)
+{
+    assert(job->count > 0);
+    job->deliver = d;
+    job->post.run = on_submitted;
+    loop_post(d->loop, &job->post);
+}
+
+struct deliver *deliver_new(struct loop *loop, struct names *names)
+{
+    struct deliver *d = xcalloc(1, sizeof(*d));
+    d->loop = loop;
+    d->names = names;
+    d->pool = pool_new(loop);
+    list_init(&d->attempts);
+    buf_init(&d->key, LIMIT_CONFIG_FILE);
+    buf_init(&d->spare, TRANSCRIPT);
+    d->slice = xmalloc(SESSION_SLICE);
+    return d;
+}
+
+void deliver_free(struct deliver **deliver)
+{
+    struct deliver *d = *deliver;
+    if (d == NULL)
+        return;
+    *deliver = NULL;
+    d->generation++;
+    struct attempt *a;
+    while ((a = list_first(&d->attempts, struct attempt, link)) != NULL) {
+        if (a->session != NULL) {
+            session_abort(a->session, "shutting down");
+            a->at += a->batch; // settled
+            a->batch = 0;
+        }
+        finish_local(a, "shutting down");
+    }
+    pool_free(&d->pool);
+    buf_free(&d->key);
+    buf_free(&d->spare);
+    xfree(d->slice);
+    xfree(d);
+}
+
+struct close_idle {
+    struct post post;
+    struct deliver *d;
+};
+
+static void on_close_idle(struct post *post)
+{
+    struct close_idle *c = (struct close_idle *)post;
+    c->d->generation++;
+    pool_clear(c->d->pool);
+    xfree(c);
+}
+
+void deliver_close_idle(struct deliver *d)
+{
+    struct close_idle *c = xcalloc(1, sizeof(*c));
+    c->post.run = on_close_idle;
+    c->d = d;
+    loop_post(d->loop, &c->post);
+}

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: ISC
+// Happy eyeballs (RFC 8305).
+//
+// Addresses of both families stand in two lists, in the order of the answers; they are tried in
+// turns, IPv6 first, each STAGGER_MS after the one before or as soon as all before have failed. The
+// first to stand wins. An address whose family this machine cannot reach fails at once and is only
+// mentioned when there was nothing else.
+#include "deliver/dial.h"
+
+#include "base/mem.h"
+#include "sys/host.h"
+
+#include <stdio.h>
+
+enum {
+    STAGGER_MS = 250, // RFC 8305 section 5
+    PATIENCE_MS = 50, // for AAAA once A is there, section 3
+};
+
+enum { V6, V4, FAMILIES };
+
+struct family {
+    struct names_query *query;
+    enum names_status status;
+    struct net_addr list[LIMIT_ADDRESSES];
+    size_t count, next;
+};
+
+struct
+try {
+    struct dial *dial;
+    struct stream *stream;
+};
+
+struct dial {
+    struct loop *loop;
+    char host[256];
+    struct net_addr source;
+    uint16_t port;
+    bool strict, last_resort;
+    dial_done *done;
+    void *ctx;
+    struct family families[FAMILIES];
+    struct try tries[LIMIT_ADDRESSES];
+    size_t most, tried, running;
+    int last; // the family tried last
+    bool resolved, patient, finished;
+    bool ours;        // an address was left out because it is ours
+    bool forbidden;   // or because nobody should be there
+    bool unreachable; // `failure` only says that a family cannot be reached
+    struct outcome failure;
+    char why[160]; // of the resolver
+    struct timer stagger, limit;
+    struct defer later;
+};
+
+static void advance(struct dial *d);
+static void on_event(void *ctx, enum stream_event event);
+
+static size_t on_data(void *ctx, const char *bytes, size_t len)
+{
+    return 0; // kept for whoever takes the stream over
+}
+
+static const struct stream_handler handler = {on_data, on_event};
+
+static void close_tries(struct dial *d)
+{
+    for (size_t i = 0; i < LIMIT_ADDRESSES; i++)
+        stream_close(&d->tries[i].stream, false);
+    d->running = 0;
+}
+
+static void stop(struct dial *d)
+{
+    timer_stop(&d->stagger);
+    timer_stop(&d->limit);
+    close_tries(d);
+}
+
+static void fail(struct dial *d, enum outcome_class class, enum outcome_phase phase,
+                 const char *text)
+{
+    d->failure.class = class;
+    d->failure.phase = phase;
+    snprintf(d->failure.text, sizeof(d->failure.text), "%s", text);
+}
+
+static void set_enhanced(struct outcome *o, uint8_t subject, uint8_t detail)
+{
+    o->enhanced[0] = 5;
+    o->enhanced[1] = subject;
+    o->enhanced[2] = detail;
+}
+
+// Why there is no address to try.
+static void explain_nothing(struct dial *d)
+{
+    char text[512];
+    const struct family *f6 = &d->families[V6], *f4 = &d->families[V4];
+    bool known = f6->status != NAMES_FAILED && f6->status != NAMES_BOGUS &&
+                 f4->status != NAMES_FAILED && f4->status != NAMES_BOGUS;
+    if (d->ours || d->forbidden) {
+        snprintf(text, sizeof(text), "%s leads %s", d->host,
+                 d->ours ? "back to this machine" : "to an address no mail server can have");
+        fail(d, OUTCOME_REFUSED, PHASE_RESOLVE, text);
+        set_enhanced(&d->failure, 4, d->ours ? 6 : 4);
+    } else if (!known) {
+        snprintf(text, sizeof(text), "%s has no address for now: %s", d->host, d->why);
+        fail(d, OUTCOME_DNS, PHASE_RESOLVE, text);
+    } else if (f6->status == NAMES_OK || f4->status == NAMES_OK) {
+        snprintf(text, sizeof(text), "%s has no address of the family of the source address",
+                 d->host);
+        fail(d, OUTCOME_NET, PHASE_RESOLVE, text);
+    } else {
+        bool gone = f6->status == NAMES_NXDOMAIN && f4->status == NAMES_NXDOMAIN;
+        snprintf(text, sizeof(text), gone ? "%s does not exist" : "%s has no address", d->host);
+        fail(d, d->last_resort ? OUTCOME_REFUSED : OUTCOME_DNS, PHASE_RESOLVE, text);
+        if (d->last_resort)
+            set_enhanced(&d->failure, 4, 4);
+    }
+}
+
+static bool is_nowhere(const struct net_addr *a)
+{
+    if (a->family == NET_IPV4)
+        return a->bytes[0] == 0 || a->bytes[0] >= 224 || (a->bytes[0] == 169 && a->bytes[1] == 254);
+    if (a->family == NET_IPV6)
+        return net_addr_is_any(a) || a->bytes[0] == 0xff ||
+               (a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80);
+    return false;
+}
+
+static void add(struct dial *d, const struct net_addr *addr)
+{
+    struct family *f = &d->families[addr->family == NET_IPV6 ? V6 : V4];
+    if (d->source.family != NET_NONE && addr->family != NET_UNIX &&
+        d->source.family != addr->family)
+        return;
+    if (d->strict && (net_addr_is_loopback(addr) || net_addr_is_any(addr) || host_owns(addr))) {
+        d->ours = true;
+        return;
+    }
+    if (d->strict && is_nowhere(addr)) {
+        d->forbidden = true;
+        return;
+    }
+    if (f->count == LIMIT_ADDRESSES)
+        return;
+    f->list[f->count] = *addr;
+    f->list[f->count++].port = d->port;
+}
+
+static const struct net_addr *next_address(struct dial *d)
+{
+    for (int i = 1; i <= FAMILIES; i++) {
+        int which = (d->last + i) % FAMILIES;
+        struct family *f = &d->families[which];
+        if (f->next < f->count && d->tried < d->most) {
+            d->last = which;
+            return &f->list[f->next++];
+        }
+    }
+    return NULL;
+}
+
+static bool has_more(const struct dial *d)
+{
+    bool any = false;
+    for (int i = 0; i < FAMILIES; i++)
+        any = any || d->families[i].next < d->families[i].count;
+    return any && d->tried < d->most;
+}
+
+static void start_try(struct dial *d)
+{
+    const struct net_addr *addr = next_address(d);
+    struct try *t = &d->tries[d->tried++];
+    t->dial = d;
+    t->stream = stream_connect(d->loop, addr, d->source.family != NET_NONE ? &d->source : NULL,
+                               &handler, t);
+    d->running++;
+    timer_start(&d->limit, LIMIT_CONNECT_MS);
+    if (has_more(d))
+        timer_start(&d->stagger, STAGGER_MS);
+}
+
+static void give_up(struct dial *d)
+{
+    stop(d);
+    if (d->failure.class == OUTCOME_OK)
+        explain_nothing(d);
+    d->finished = true;
+    d->done(d->ctx, NULL, &d->failure);
+}
+
+// Does what can be done now.
+static void advance(struct dial *d)
+{
+    bool asking = d->families[V6].query != NULL || d->families[V4].query != NULL;
+    if (d->running > 0)
+        return;
+    if (has_more(d) && !(d->families[V6].query != NULL && d->patient)) {
+        start_try(d);
+    } else if (has_more(d)) {
+        if (!timer_running(&d->stagger))
+            timer_start(&d->stagger, PATIENCE_MS);
+    } else if (!asking) {
+        give_up(d);
+    }
+}
+
+static void on_stagger(void *ctx)
+{
+    struct dial *d = ctx;
+    d->patient = false;
+    if (has_more(d))
+        start_try(d);
+}
+
+static void remember(struct dial *d, const struct stream *s)
+{
+    int code = stream_errno(s);
+    bool unreachable =
+        code == ENETUNREACH || code == EAFNOSUPPORT || code == EADDRNOTAVAIL || code == ENETDOWN;
+    if (unreachable && d->failure.class != OUTCOME_OK)
+        return;
+    if (d->failure.class != OUTCOME_OK && !d->unreachable)
+        return; // the first is the one that counts
+    d->unreachable = unreachable;
+    char text[NET_ADDR_TEXT];
+    net_addr_format_ip(stream_peer(s), text);
+    fail(d, OUTCOME_NET, PHASE_CONNECT, stream_error(s));
+    if (stream_peer(s)->family == NET_UNIX)
+        snprintf(d->failure.where, sizeof(d->failure.where), "%.90s", text);
+    else
+        snprintf(d->failure.where, sizeof(d->failure.where), "%.40s[%.45s]:%u", d->host, text,
+                 d->port);
+}
+
+static void on_event(void *ctx, enum stream_event event)
+{
+    struct try *t = ctx;
+    struct dial *d = t->dial;
+    if (event == STREAM_CONNECTED) {
+        struct stream *won = t->stream;
+        t->stream = NULL;
+        stop(d);
+        d->done(d->ctx, won, NULL);
+    } else if (event == STREAM_ERROR) {
+        remember(d, t->stream);
+        stream_close(&t->stream, false);
+        d->running--;
+        if (has_more(d)) {
+            timer_stop(&d->stagger);
+            start_try(d);
+        } else {
+            advance(d);
+        }
+    }
+}
+
+static void on_limit(void *ctx)
+{
+    struct dial *d = ctx;
+    char text[512];
+    snprintf(text, sizeof(text), "no answer from %s within %d s", d->host, LIMIT_CONNECT_MS / 1000);
+    if (d->failure.class == OUTCOME_OK || d->unreachable)
+        fail(d, OUTCOME_NET, PHASE_CONNECT, text);
+    close_tries(d);
+    advance(d);
+}
+
+static void take_answer(struct dial *d, int which, const struct names_answer *answer)
+{
+    struct family *f = &d->families[which];
+    f->query = NULL;
+    f->status = answer->status;
+    if (answer->why[0] != '\0')
+        snprintf(d->why, sizeof(d->why), "%s", answer->why);
+    for (size_t i = 0; answer->status == NAMES_OK && i < answer->count; i++)
+        add(d, &answer->records[i].addr);
+    if (which == V6)
+        d->patient = false;
+    // Of those already under way one is younger than the stagger: the new ones wait for it.
+    if (d->running > 0 && has_more(d) && !timer_running(&d->stagger))
+        timer_start(&d->stagger, STAGGER_MS);
+    if (d->running == 0)
+        timer_stop(&d->stagger);
+    advance(d);
+}
+
+static void on_aaaa(void *ctx, const struct names_answer *answer)
+{
+    take_answer(ctx, V6, answer);
+}
+
+static void on_a(void *ctx, const struct names_answer *answer)
+{
+    take_answer(ctx, V4, answer);
+}
+
+static void on_later(void *ctx)
+{
+    advance(ctx);
+}
+
+struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_target *target,
+                      dial_done *done, void *ctx)
+{
+    struct dial *d = xcalloc(1, sizeof(*d));
+    d->loop = loop;
+    snprintf(d->host, sizeof(d->host), "%s", target->host);
+    d->source = target->source;
+    d->port = target->port;
+    d->strict = target->strict;
+    d->last_resort = target->last_resort;
+    d->done = done;
+    d->ctx = ctx;
+    d->most = target->most < LIMIT_ADDRESSES ? target->most : LIMIT_ADDRESSES;
+    d->last = V4;
+    d->patient = true;
+    d->failure.scope = target->peer;
+    snprintf(d->failure.where, sizeof(d->failure.where), "%.90s", target->host);
+    timer_init(&d->stagger, loop, on_stagger, d);
+    timer_init(&d->limit, loop, on_limit, d);
+    struct net_addr literal = target->direct;
+    if (literal.family != NET_NONE || net_addr_parse_ip(str_of(d->host), &literal)) {
+        d->families[V6].status = d->families[V4].status = NAMES_OK;
+        add(d, &literal);
+        loop_defer(loop, &d->later, on_later, d);
+        return d;
+    }
+    d->families[V6].query = names_lookup(names, d->host, NAMES_AAAA, on_aaaa, d);
+    d->families[V4].query = names_lookup(names, d->host, NAMES_A, on_a, d);
+    return d;
+}
+
+bool dial_again(struct dial *d)
+{
+    if (d->finished || !has_more(d))
+        return false;
+    d->patient = false;
+    d->failure.class = OUTCOME_OK;
+    loop_defer(d->loop, &d->later, on_later, d);
+    return true;
+}
+
+size_t dial_tried(const struct dial *d)
+{
+    return d->tried;
+}
+
+void dial_free(struct dial **dial)
+{
+    struct dial *d = *dial;
+    if (d == NULL)
+        return;
+    *dial = NULL;
+    stop(d);
+    defer_cancel(&d->later);
+    for (int i = 0; i < FAMILIES; i++)
+        names_cancel(&d->families[i].query);
+    xfree(d);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: ISC
+// Connecting to a host: its addresses looked up and tried as RFC 8305 has it, IPv6 and IPv4 at once
+// without waiting for the slower. One loop.
+#pragma once
+
+#include "mail/outcome.h"
+#include "sys/names.h"
+#include "sys/stream.h"
+
+// Borrowed for the call.
+struct dial_target {
+    const char *host;       // looked up, unless:
+    struct net_addr direct; // NET_NONE, or the one address (also NET_UNIX)
+    uint16_t port;
+    struct net_addr source; // NET_NONE, or the address to come from; only its family is tried
+    bool strict;            // never to ourselves, to loopback, link-local or multicast addresses
+    bool last_resort; // the host stands for a domain without MX: without addresses it is REFUSED
+    size_t most;      // addresses tried
+    enum outcome_scope peer;
+};
+
+struct dial;
+// `stream` is the caller's now, connected; it must attach a handler before it returns. NULL: no
+// address is left, `failure` says why. From inside `done` the dial may be freed or gone on with.
+typedef void dial_done(void *ctx, struct stream *stream, const struct outcome *failure);
+struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_target *target,
+                      dial_done *done, void *ctx);
+// The connection was no good: the remaining addresses. `done` comes again, from the loop. False:
+// there are none.
+bool dial_again(struct dial *d);
+size_t dial_tried(const struct dial *d);
+void dial_free(struct dial **d);

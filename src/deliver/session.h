@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: ISC
+// One connection to a next hop: a stream, the client machine, its body and its clock. One loop.
+//
+// What the peer can do to it is bounded: every reply by time and bytes, the whole of a transaction
+// by time, what is queued for it by SESSION_QUEUE.
+#pragma once
+
+#include "mail/body.h"
+#include "proto/smtp_client.h"
+#include "sys/stream.h"
+
+enum { SESSION_QUEUE = 192 * 1024 }; // bytes of a body on the way to a slow peer
+
+// Borrowed until the first `ready`, but for `settings`, which is copied.
+struct session_params {
+    struct smtp_client_settings settings; // write, ctx and where are filled in here
+    bool implicit_tls;
+    const char *host; // "" for a unix socket
+    uint16_t port;
+    bool verify;
+    const char *ca_file;
+};
+
+struct session;
+// Either may free the session. From inside `ready` a transaction may be sent.
+struct session_events {
+    void (*ready)(void *ctx); // the dialogue is idle; what was sent is settled
+    void (*over)(void *ctx);  // the connection is dead; what was sent is settled; free it
+};
+
+// Takes the connected stream over. `record` (may be NULL) gets the dialogue.
+struct session *session_new(struct loop *loop, struct stream *stream,
+                            const struct session_params *params, struct buf *record,
+                            const struct session_events *events, void *ctx);
+// Another owner from now on.
+void session_attach(struct session *s, struct buf *record, const struct session_events *events,
+                    void *ctx);
+
+// A transaction: mail->size and at_once are filled in here. All is borrowed until settled, and so
+// is the body; *slice is 64 KiB of scratch memory, used only during calls.
+enum { SESSION_SLICE = 64 * 1024 };
+void session_send(struct session *s, struct smtp_client_mail *mail, struct body_source *body,
+                  char *slice);
+bool session_fetching(const struct session *s); // the body's source has a fetch of ours under way
+
+const struct smtp_client *session_client(const struct session *s);
+const struct stream *session_stream(const struct session *s); // NULL when it is gone
+unsigned session_sent(const struct session *s);               // transactions begun
+const char *session_where(const struct session *s);
+
+// Gives up now; what is open is settled as LOCAL (or as doubt). No event comes.
+void session_abort(struct session *s, const char *why);
+// Says QUIT when idle, closes, frees.
+void session_free(struct session **s);
