@@ -117,7 +117,8 @@ uint64_t store_next_id(struct store *store); // never given twice; any thread
 struct store_body_ref {
     uint64_t offset; // in the segment; in a file of its own: 0
     uint64_t size;
-    uint64_t place; // segment number, or 0 for a file of its own named by the message id
+    uint32_t place; // segment number, or 0 for a file of its own named by the message id
+    uint32_t crc;   // CRC-32C of the body
 };
 
 // A message that must leave. Handed over to the conductor, who frees it with store_message_free.

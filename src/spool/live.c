@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: ISC
+// The table of live messages.
+#include "spool/live.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#include <assert.h>
+
+enum { CHUNK = 1024 };
+
+struct live_table {
+    struct segments *set;
+    struct idmap *ids;
+    struct live **chunks;
+    size_t chunk_count, chunk_cap;
+    size_t used;       // entries of all chunks ever handed out
+    struct live *free; // linked by `message`
+    uint64_t bytes;
+};
+
+struct live_table *live_table_new(struct segments *set)
+{
+    struct live_table *t = xcalloc(1, sizeof(*t));
+    t->set = set;
+    t->ids = idmap_new();
+    return t;
+}
+
+void live_table_free(struct live_table **table)
+{
+    struct live_table *t = *table;
+    if (t == NULL)
+        return;
+    size_t pos = 0;
+    struct live *l;
+    while ((l = live_next(t, &pos)) != NULL) {
+        xfree(l->states);
+        store_message_free(&l->message);
+    }
+    for (size_t i = 0; i < t->chunk_count; i++)
+        xfree(t->chunks[i]);
+    xfree(t->chunks);
+    idmap_free(&t->ids);
+    xfree(t);
+    *table = NULL;
+}
+
+struct live *live_get(const struct live_table *table, uint64_t id)
+{
+    return idmap_get(table->ids, id);
+}
+
+size_t live_count(const struct live_table *table)
+{
+    return idmap_count(table->ids);
+}
+
+uint64_t live_bytes(const struct live_table *table)
+{
+    return table->bytes;
+}
+
+struct live *live_next(const struct live_table *table, size_t *pos)
+{
+    while (*pos < table->used) {
+        struct live *l = &table->chunks[*pos / CHUNK][*pos % CHUNK];
+        ++*pos;
+        if (l->id != 0)
+            return l;
+    }
+    return NULL;
+}
+
+static struct live *new_entry(struct live_table *t)
+{
+    struct live *l = (struct live *)t->free;
+    if (l != NULL) {
+        t->free = (struct live *)(void *)l->message;
+        *l = (struct live){0};
+        return l;
+    }
+    if (t->used == t->chunk_count * CHUNK) {
+        if (t->chunk_count == t->chunk_cap) {
+            t->chunk_cap = t->chunk_cap != 0 ? t->chunk_cap * 2 : 16;
+            t->chunks = xrealloc(t->chunks, t->chunk_cap * sizeof(t->chunks[0]));
+        }
+        t->chunks[t->chunk_count++] = xcalloc(CHUNK, sizeof(struct live));
+    }
+    l = &t->chunks[t->used / CHUNK][t->used % CHUNK];
+    t->used++;
+    return l;
+}
+
+static void leave_segment(struct live_table *t, struct live *l)
+{
+    uint64_t bytes = (uint64_t)l->weight * FRAME_ALIGN;
+    struct segment *segment = segments_get(t->set, l->segment);
+    t->bytes -= bytes;
+    if (segment == NULL)
+        return;
+    assert(segment->live > 0);
+    segment->live--;
+    segment->live_bytes -= bytes;
+}
+
+static void enter_segment(struct live_table *t, struct live *l)
+{
+    uint64_t bytes = (uint64_t)l->weight * FRAME_ALIGN;
+    struct segment *segment = segments_get(t->set, l->segment);
+    assert(segment != NULL);
+    t->bytes += bytes;
+    segment->live++;
+    segment->live_bytes += bytes;
+}
+
+void live_remove(struct live_table *table, struct live *l)
+{
+    leave_segment(table, l);
+    idmap_del(table->ids, l->id);
+    xfree(l->states);
+    store_message_free(&l->message);
+    *l = (struct live){0};
+    l->message = (struct store_message *)(void *)table->free;
+    table->free = l;
+}
+
+static struct live *accept(struct live_table *t, const struct journal_op *op, uint64_t segment,
+                           uint64_t offset)
+{
+    struct live *l = live_get(t, op->id);
+    if (op->count == 0 || (l != NULL && !op->moved))
+        return NULL;
+    if (l == NULL) {
+        l = new_entry(t);
+        l->id = op->id;
+        idmap_put(t->ids, op->id, l);
+    } else {
+        leave_segment(t, l);
+        xfree(l->states);
+        l->states = NULL;
+    }
+    l->segment = (uint32_t)segment;
+    l->offset = (uint32_t)(offset / FRAME_ALIGN);
+    uint64_t bytes = FRAME_HEAD + op->packed.len + (op->own_file ? 0 : op->body_size);
+    l->weight = (uint32_t)(journal_align(bytes) / FRAME_ALIGN);
+    l->count = op->count;
+    l->priority = (int16_t)op->priority;
+    l->held = op->held;
+    l->own_file = op->own_file;
+    if (op->has_states) {
+        struct str states = op->states;
+        l->states = xcalloc(l->count, sizeof(l->states[0]));
+        for (uint32_t i = 0; i < l->count && journal_next_state(&states, &l->states[i]); i++)
+            ;
+    }
+    enter_segment(t, l);
+    return l;
+}
+
+static bool apply_results(struct live *l, const struct journal_op *op)
+{
+    struct str in = op->results;
+    struct store_rcpt_result r;
+    if (l->states == NULL)
+        l->states = xcalloc(l->count, sizeof(l->states[0]));
+    for (uint32_t i = 0; i < op->result_count && journal_next_result(&in, &r); i++) {
+        if (r.index >= l->count || rcpt_state_final(l->states[r.index].state))
+            continue;
+        l->states[r.index] = (struct store_rcpt_state){
+            .state = (uint8_t)r.state, .tries = r.tries, .next_ms = r.next_ms};
+    }
+    for (uint32_t i = 0; i < l->count; i++)
+        if (!rcpt_state_final(l->states[i].state))
+            return false;
+    return true;
+}
+
+struct live *live_apply(struct live_table *table, const struct journal_op *op, uint64_t segment,
+                        uint64_t offset, bool *ended_out)
+{
+    *ended_out = false;
+    if (op->kind == STORE_ACCEPT)
+        return accept(table, op, segment, offset);
+    struct live *l = live_get(table, op->id);
+    if (l == NULL)
+        return NULL;
+    switch (op->kind) {
+    case STORE_RESULT: *ended_out = apply_results(l, op); break;
+    case STORE_HOLD: l->held = op->flag; break;
+    case STORE_PRIORITY: l->priority = (int16_t)op->value; break;
+    case STORE_ACCEPT:
+    case STORE_NOTE: break;
+    }
+    return l;
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: ISC
+// What the journal amounts to: every message that is still to be done, where its record lies, and
+// the state of its recipients. Owned by the committer; filled at start by the replay.
+#pragma once
+
+#include "spool/segment.h"
+
+struct live {
+    uint64_t id;                     // 0: a free entry
+    struct store_rcpt_state *states; // NULL: all waiting, never tried
+    struct store_message *message;   // during the replay only
+    uint32_t segment;                // of its ACCEPT record
+    uint32_t offset;                 // of the frame there, in units of FRAME_ALIGN
+    uint32_t weight;                 // bytes of the frame that are its own, in the same units
+    uint32_t count;                  // recipients
+    int16_t priority;
+    bool held, own_file;
+};
+
+struct live_table;
+struct live_table *live_table_new(struct segments *set);
+void live_table_free(struct live_table **table);
+struct live *live_get(const struct live_table *table, uint64_t id);
+size_t live_count(const struct live_table *table);
+uint64_t live_bytes(const struct live_table *table);
+// In about the order of acceptance; start with *pos = 0, until NULL. Removing while walking is
+// allowed.
+struct live *live_next(const struct live_table *table, size_t *pos);
+void live_remove(struct live_table *table, struct live *live);
+
+// Applies one operation of a frame that lies at (segment, offset). The entry concerned, or NULL
+// when the message is not known (any more). *ended_out: its last recipient came to an end; the
+// caller removes it.
+struct live *live_apply(struct live_table *table, const struct journal_op *op, uint64_t segment,
+                        uint64_t offset, bool *ended_out);
