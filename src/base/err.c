@@ -21,7 +21,9 @@ void err_sys(struct err *err, int code, const char *format, ...)
     vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
     size_t len = strlen(err->text);
-    snprintf(err->text + len, sizeof(err->text) - len, ": %s", strerrordesc_np(code));
+    const char *what = strerrordesc_np(code);
+    snprintf(err->text + len, sizeof(err->text) - len, ": %s",
+             what != NULL ? what : "unknown error");
     err->code = code;
 }
 

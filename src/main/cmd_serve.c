@@ -160,7 +160,11 @@ static bool start(struct server *s, struct err *err)
                                   .ctx = s,
                                   .started_ms = clock_wall_ms()};
     s->control = control_new(s->conf, &parts, err);
-    return s->control != NULL && host_become(s->conf->user, err);
+    if (s->control == NULL || !host_become(s->conf->user, err))
+        return false;
+    if (!host_harden(err))
+        log_warn("hardening", 0, "%s", err->text);
+    return true;
 }
 
 int cmd_serve(const struct main_options *options, int argc, char **argv)
@@ -179,8 +183,6 @@ int cmd_serve(const struct main_options *options, int argc, char **argv)
         return EX_CONFIG;
     log_setup((enum log_level)s.conf->log_level,
               s.conf->log_format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT);
-    if (!host_harden(&err))
-        log_warn("hardening", 0, "%s", err.text);
     s.loop = loop_new("conductor");
     static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

@@ -24,7 +24,7 @@ struct session_loop {
     struct names *names;
     struct deliver *deliver;
     struct accept *accept;
-    bool started;
+    struct accept_change *change; // between the two steps of a reload
 };
 
 struct daemon {
@@ -87,8 +87,15 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
     if (l->names == NULL)
         return false;
     l->deliver = deliver_new(l->loop, l->names);
-    l->accept = accept_new(l->loop, d->conf, d->store, may_accept, d->queue, err);
-    return l->accept != NULL;
+    l->accept = accept_new(l->loop, d->conf, d->store, err);
+    if (l->accept == NULL)
+        return false;
+    accept_set_gate(l->accept, may_accept, d->queue);
+    if (l != d->loops) {
+        accept_join(l->accept, d->loops[0].accept);
+        return true;
+    }
+    return accept_open_unix(l->accept, err);
 }
 
 static void close_loop(struct session_loop *l)
@@ -143,10 +150,8 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
                                 .loops = d->loop_ptrs,
                                 .loop_count = d->count};
     queue_start(d->queue, &parts);
-    for (size_t i = 0; i < d->count; i++) {
+    for (size_t i = 0; i < d->count; i++)
         loop_start(d->loops[i].loop);
-        d->loops[i].started = true;
-    }
     return d;
 }
 
@@ -254,10 +259,10 @@ static void switch_loop(struct post *post)
 {
     struct order *o = (struct order *)post;
     struct reload *r = o->reload;
-    if (r->failed) {
-        accept_reload_cancel(o->loop->accept);
-    } else {
-        accept_reload_commit(o->loop->accept);
+    if (o->loop->change != NULL && r->failed)
+        accept_discard(o->loop->accept, &o->loop->change);
+    if (!r->failed) {
+        accept_apply(o->loop->accept, &o->loop->change);
         deliver_close_idle(o->loop->deliver);
     }
     o->post.run = on_switched;
@@ -298,7 +303,8 @@ static void on_prepared(struct post *post)
 static void prepare_loop(struct post *post)
 {
     struct order *o = (struct order *)post;
-    o->ok = accept_reload_prepare(o->loop->accept, o->reload->conf, &o->err);
+    o->loop->change = accept_prepare(o->loop->accept, o->reload->conf, &o->err);
+    o->ok = o->loop->change != NULL;
     o->post.run = on_prepared;
     loop_post(o->loop->daemon->conductor, &o->post);
 }

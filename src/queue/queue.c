@@ -103,7 +103,7 @@ static void expire(struct queue *q, struct qmsg *m)
         log_info("expired", m->id,
                  "gave up on %zu recipient%s after the time the configuration allows", n,
                  n == 1 ? "" : "s");
-        settle_fail(q, m, index, n, gateway, outcomes, RCPT_RETURNED);
+        settle_fail(q, m, index, n, gateway, outcomes);
     }
     xfree(outcomes);
     xfree(index);

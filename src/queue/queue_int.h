@@ -164,7 +164,7 @@ int64_t lane_direct_rest(struct queue *q, struct str domain);
 // settle.c
 void settle_job(struct deliver_job *job);
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const char *gateway, const struct outcome *outcomes, enum rcpt_state if_silent);
+                 const char *gateway, const struct outcome *outcomes);
 struct last *last_keep(struct queue *q, const char *gateway, const struct outcome *o);
 void last_drop(struct queue *q, struct last **last);
 

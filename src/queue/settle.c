@@ -195,7 +195,7 @@ static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
         index[n++] = j->index[i];
     }
     if (n > 0)
-        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes, RCPT_RETURNED);
+        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes);
 }
 
 static void tell_success(struct queue *q, struct qjob *j)
@@ -255,14 +255,14 @@ void settle_job(struct deliver_job *job)
 }
 
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const char *gateway, const struct outcome *outcomes, enum rcpt_state if_silent)
+                 const char *gateway, const struct outcome *outcomes)
 {
     struct store_rcpt_result *results = xcalloc(count, sizeof(*results));
     for (size_t i = 0; i < count; i++) {
         struct qrcpt *r = &m->rcpts[index[i]];
         r->flags |= RCPT_CLOSING;
         results[i] = (struct store_rcpt_result){
-            .index = index[i], .state = if_silent, .tries = r->tries, .outcome = outcomes[i]};
+            .index = index[i], .state = RCPT_RETURNED, .tries = r->tries, .outcome = outcomes[i]};
         // Out of its lane, or the leg would be sent all the same.
         r->leg = 0;
     }
