@@ -163,11 +163,6 @@ static bool is_message_id(struct str s)
 
 static void put_header(struct writer *w)
 {
-    static const char *const subjects[] = {
-        "Your message could not be delivered",
-        "Your message is delayed",
-        "Your message was passed on",
-    };
     const struct dsn *d = w->d;
     char id[DSN_ID_MAX];
     date_field(w, "Date:", d->wall_ms);
@@ -175,7 +170,7 @@ static void put_header(struct writer *w)
     struct fold to = fold_begin(w->out, "To:");
     fold_word(&to, d->sender);
     fold_end(&to);
-    buf_printf(w->out, "Subject: %s\r\nMessage-ID: %s\r\n", subjects[d->kind],
+    buf_printf(w->out, "Subject: %s\r\nMessage-ID: %s\r\n", dsn_subject(d->kind),
                dsn_message_id(d, id));
     struct str original = header_message_id(&w->scan);
     if (is_message_id(original))

@@ -75,6 +75,16 @@ static const struct {
      "Ask the administrator of your domain (SPF, DKIM, DMARC)."},
 };
 
+const char *dsn_subject(enum dsn_kind kind)
+{
+    static const char *const subjects[] = {
+        "Your message could not be delivered",
+        "Your message is delayed",
+        "Your message was passed on",
+    };
+    return subjects[kind];
+}
+
 static int row_of(const struct dsn_rcpt *r)
 {
     const struct outcome *o = r->outcome;

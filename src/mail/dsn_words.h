@@ -5,10 +5,11 @@
 
 #include "mail/dsn.h"
 
+const char *dsn_subject(enum dsn_kind kind); // of the report
 enum { DSN_STATUS_MAX = 16 };
 const char *dsn_status(enum dsn_kind kind, const struct dsn_rcpt *r, char text[DSN_STATUS_MAX]);
 const char *dsn_action(enum dsn_kind kind, const struct dsn_rcpt *r);
-// Sentences; the second may be "" (after the first says all).
+// Sentences; the second may be "" (the first says all).
 const char *dsn_reason(const struct dsn_rcpt *r);
 const char *dsn_detail(const struct dsn_rcpt *r);
 const char *dsn_advice(enum dsn_kind kind, const struct dsn_rcpt *r); // "" when there is none

@@ -3,6 +3,7 @@
 #include "report/report.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "mail/dsn_words.h"
 
 #include <assert.h>
 
@@ -59,11 +60,6 @@ static size_t gather(const struct report_input *in, enum dsn_kind kind, struct d
 static void compose(const struct report_input *in, enum dsn_kind kind, const struct dsn_rcpt *rcpts,
                     size_t count, struct report *report)
 {
-    static const struct str subjects[] = {
-        STR("Your message could not be delivered"),
-        STR("Your message is delayed"),
-        STR("Your message was passed on"),
-    };
     const struct envelope *e = in->envelope;
     const struct dsn dsn = {
         .kind = kind,
@@ -96,7 +92,7 @@ static void compose(const struct report_input *in, enum dsn_kind kind, const str
         .accepted_ms = in->wall_ms,
         .client = STR("local"),
         .listener = STR("report"),
-        .subject = subjects[kind],
+        .subject = str_of(dsn_subject(kind)),
         .count = 1,
         .rcpts = &report->rcpt,
     };
