@@ -248,7 +248,10 @@ static void refuse_keys(struct reader *r, const struct yaml_node *entry, const c
 
 static void check_login(struct reader *r, const struct conf_gateway *g, const struct yaml_node *at)
 {
-    bool password = yaml_get(at, "password") != NULL || g->password != NULL;
+    bool password = g->password != NULL;
+    // A misspelt `password` has been told already.
+    for (const struct yaml_node *n = at->first; n != NULL && !password; n = n->next)
+        password = conf_key_hides(n->key->text);
     if (g->user != NULL && !password)
         reader_error(r, place(at, yaml_get(at, "user") != NULL ? "user" : "url"),
                      "the user has no password; add: password: !file /etc/waypost/%s.pw", g->name);
@@ -268,7 +271,7 @@ static void check_gateway(struct reader *r, struct map *taken, const struct conf
     static const char *const only_direct[] = {"port", NULL};
     const struct yaml_node *at = r->gateway_at[g->index], *source = yaml_get(at, "source");
     struct net_addr ip;
-    if (g->kind == GATEWAY_DIRECT) {
+    if (strcmp(g->name, "direct") == 0) {
         refuse_keys(r, at, not_direct,
                     "is not for `direct`, which finds the recipients' servers itself");
         if (g->tls == TLS_IMPLICIT)
@@ -277,6 +280,8 @@ static void check_gateway(struct reader *r, struct map *taken, const struct conf
                          "first byte; use `wanted` or `required`");
         return;
     }
+    if (g->kind == GATEWAY_DIRECT)
+        return; // its url is missing or wrong
     refuse_keys(r, at, only_direct, "is only for `direct`; here the port stands in the url");
     if (yaml_get(at, "ca") != NULL && !g->verify)
         reader_warn(r, place(at, "ca"), "`ca` has no effect without `verify: true`");

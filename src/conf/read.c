@@ -108,7 +108,7 @@ static void read_map(struct reader *r, const struct yaml_node *map, const char *
         }
         switch (key->type) {
         case CONF_SECTION:
-            if (wants_map(r, n, key->path))
+            if (wants_map(r, n, conf_key_name(key)))
                 read_map(r, n, arena_printf(r->arena, "%s.", key->path), base);
             break;
         case CONF_CHAIN: read_chain(r, n, base); break;

@@ -3,7 +3,8 @@
 //
 // What hides secrets: (1) the reader of the YAML names the spans of values that are secrets; (2) a
 // line that could not be read as YAML is searched for `password: ...` and `//user:password@`
-// besides, because there the spans may be missing.
+// besides, because there the spans may be missing; and one that goes on with the value of such a
+// key is hidden whole.
 #include "conf/report.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -85,8 +86,8 @@ static void blot_after_key(char *line, size_t len, size_t colon)
     blot(line, begin, end);
 }
 
-// user:password@ behind "//".
-static void blot_in_url(char *line, size_t len, size_t begin)
+// user:password@ behind "//"; in a broken line the @ may be cut off.
+static void blot_in_url(char *line, size_t len, size_t begin, bool broken)
 {
     size_t end = begin, at = 0;
     while (end < len && !strchr(" \t\",}'", line[end])) {
@@ -94,6 +95,8 @@ static void blot_in_url(char *line, size_t len, size_t begin)
             at = end;
         end++;
     }
+    if (at == 0 && broken)
+        at = end;
     size_t colon = begin;
     while (colon < at && line[colon] != ':')
         colon++;
@@ -101,14 +104,31 @@ static void blot_in_url(char *line, size_t len, size_t begin)
         blot(line, colon + 1, at);
 }
 
-static void blot_by_looks(char *line, size_t len)
+static void blot_by_looks(char *line, size_t len, bool broken)
 {
     for (size_t i = 0; i < len; i++) {
         if (line[i] == ':')
             blot_after_key(line, len, i);
         if (line[i] == '/' && i + 1 < len && line[i + 1] == '/')
-            blot_in_url(line, len, i + 2);
+            blot_in_url(line, len, i + 2, broken);
     }
+}
+
+// Does a line without a key of its own go on with the value of a hiding one above?
+static bool goes_on_hiding(struct str text, size_t start, struct str line)
+{
+    if (memchr(line.ptr, ':', line.len) != NULL)
+        return false;
+    for (size_t end = start; end > 0;) {
+        size_t begin = --end;
+        while (begin > 0 && text.ptr[begin - 1] != '\n')
+            begin--;
+        const char *colon = memchr(text.ptr + begin, ':', end - begin);
+        if (colon != NULL)
+            return conf_key_hides(str_make(text.ptr + begin, end - begin));
+        end = begin;
+    }
+    return false;
 }
 
 static void blot_spans(const struct conf_source *source, char *line, size_t start, size_t len)
@@ -174,7 +194,9 @@ static void render_line(struct buf *out, const struct conf_source *source,
     // Masked before it is cut, so that the cut cannot hide what shows it to be a secret.
     char *line = xstrndup(text.ptr + start, len);
     blot_spans(source, line, start, len);
-    blot_by_looks(line, len);
+    blot_by_looks(line, len, source->broken);
+    if (source->broken && goes_on_hiding(text, start, str_make(line, len)))
+        blot(line, 0, len);
     struct str shown = str_make(line, len);
     size_t from = mark > SHOWN_WIDTH - 20 ? whole_character(shown, mark - (SHOWN_WIDTH - 20)) : 0;
     size_t to = from + SHOWN_WIDTH < len ? whole_character(shown, from + SHOWN_WIDTH) : len;

@@ -46,6 +46,7 @@ struct conf_source {
     struct str text;
     struct conf_span *secrets; // ascending
     size_t secret_count, secret_cap;
+    bool broken; // no YAML: secrets may be missing, guess widely
 };
 struct conf_place {
     unsigned line, column; // from 1
@@ -56,4 +57,5 @@ struct conf_place {
 bool conf_key_hides(struct str key);
 void conf_source_hide(struct conf_source *source, size_t begin, size_t end);
 void conf_report_add(struct conf_report *report, const struct conf_source *source, bool warning,
-                     const struct conf_place *place, const char *format, va_list args);
+                     const struct conf_place *place, const char *format, va_list args)
+    __attribute__((format(printf, 5, 0)));

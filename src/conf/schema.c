@@ -556,6 +556,14 @@ const char *conf_key_under(const char *path, const char *prefix)
     return strpbrk(path + len, ".[") == NULL ? path + len : NULL;
 }
 
+const char *conf_key_name(const struct conf_key *key)
+{
+    const char *name = key->path, *at;
+    while ((at = strstr(name, "NAME.")) != NULL || (at = strstr(name, "[].")) != NULL)
+        name = strchr(at, '.') + 1;
+    return name;
+}
+
 // Edits (insert, delete, change, swap of neighbours) from one word to another, ignoring case;
 // words of up to 31 characters.
 static unsigned distance(struct str a, struct str b)

@@ -68,6 +68,9 @@ const struct conf_key *conf_key_find(const char *path); // exact; NULL when unkn
 // "queue.retry"), else NULL.
 const char *conf_key_under(const char *path, const char *prefix);
 
+// The key as it stands in the file: the path behind the last NAME or [].
+const char *conf_key_name(const struct conf_key *key);
+
 // The nearest of some words to what was typed, or NULL when none is near. Begin with a zeroed one,
 // offer each, then ask.
 struct conf_nearest {

@@ -175,7 +175,6 @@ bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml
     const struct scheme *s = find_scheme(r, node, &rest);
     if (s == NULL)
         return false;
-    g->kind = s->kind;
     if (s->unix_socket) {
         struct net_addr at;
         struct str path = str_of(arena_printf(r->arena, "unix:%.*s", STR_FMT(rest)));
@@ -187,6 +186,7 @@ bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml
             return false;
         }
         g->host = "";
+        g->kind = s->kind;
         g->unix_path = arena_strdup(r->arena, at.path);
         return settle_tls(r, entry, s, g);
     }
@@ -195,6 +195,8 @@ bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml
         at--;
     if (at > 0 && !read_login(r, entry, node, str_make(rest.ptr, at - 1), g))
         return false;
-    return read_host(r, node, str_make(rest.ptr + at, rest.len - at), g) &&
-           settle_tls(r, entry, s, g);
+    if (!read_host(r, node, str_make(rest.ptr + at, rest.len - at), g))
+        return false;
+    g->kind = s->kind;
+    return settle_tls(r, entry, s, g);
 }

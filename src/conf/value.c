@@ -8,7 +8,7 @@
 
 static bool wrong(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
 {
-    reader_error(r, node, "%s is %s, not `%.*s`", key->path, conf_type_words(key),
+    reader_error(r, node, "%s is %s, not `%.*s`", conf_key_name(key), conf_type_words(key),
                  node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr);
     return false;
 }
@@ -68,7 +68,7 @@ static bool wrong_word(struct reader *r, const struct conf_key *key, const struc
         conf_nearest_offer(&nearest, node->text, w->word);
     }
     reader_error(r, node, "`%.*s` is not a word for %s%s (%s%s)",
-                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr, key->path,
+                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr, conf_key_name(key),
                  reader_suggest(r, &nearest), buf_cstr(&list),
                  key->type == CONF_INT ? ", or a number" : "");
     buf_free(&list);
@@ -89,8 +89,8 @@ static bool read_int(struct reader *r, const struct conf_key *key, const struct 
         return key->words != NULL && !number ? wrong_word(r, key, node) : wrong(r, key, node);
     }
     if ((int64_t)value < key->min || (int64_t)value > key->max) {
-        reader_error(r, node, "%s must be from %lld to %lld", key->path, (long long)key->min,
-                     (long long)key->max);
+        reader_error(r, node, "%s must be from %lld to %lld", conf_key_name(key),
+                     (long long)key->min, (long long)key->max);
         return false;
     }
     store_number(key, base, (int64_t)value);
@@ -142,7 +142,7 @@ static bool read_size(struct reader *r, const struct conf_key *key, const struct
     if (!parse_size(node->text, &bytes))
         return wrong(r, key, node);
     if (bytes < (uint64_t)key->min || bytes > (uint64_t)key->max) {
-        reader_error(r, node, "%s must be from %s to %s", key->path,
+        reader_error(r, node, "%s must be from %s to %s", conf_key_name(key),
                      value_size_text(r->arena, key->min), value_size_text(r->arena, key->max));
         return false;
     }
@@ -172,7 +172,7 @@ static bool parse_time(struct reader *r, const struct conf_key *key, const struc
     if (!time_parse_span(node->text, ms_out))
         return wrong(r, key, node);
     if (*ms_out < key->min || *ms_out > key->max) {
-        reader_error(r, node, "%s must be from %s to %s", key->path,
+        reader_error(r, node, "%s must be from %s to %s", conf_key_name(key),
                      key->min == 0 ? "0" : value_time_text(r->arena, key->min),
                      value_time_text(r->arena, key->max));
         return false;
@@ -198,7 +198,7 @@ static bool read_rate(struct reader *r, const struct conf_key *key, const struct
         if (!str_eq(rest, str_of(units[i].unit)))
             continue;
         if (value < (uint64_t)key->min || value > (uint64_t)key->max) {
-            reader_error(r, node, "%s must be from %lld to %lld in that time", key->path,
+            reader_error(r, node, "%s must be from %lld to %lld in that time", conf_key_name(key),
                          (long long)key->min, (long long)key->max);
             return false;
         }
@@ -305,23 +305,24 @@ static size_t item_size(const struct conf_key *key)
 static bool is_text(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
 {
     if (node->kind != YAML_SCALAR) {
-        reader_error(r, node, "%s is %s, not a %s", key->path, conf_type_words(key),
+        reader_error(r, node, "%s is %s, not a %s", conf_key_name(key), conf_type_words(key),
                      node->kind == YAML_MAP ? "map" : "list");
         return false;
     }
     if (node->tag.len > 0 && key->type != CONF_SECRET) {
         reader_error(r, node, "a tag (%.*s) is only for secrets, and %s is none",
-                     STR_FMT(node->tag), key->path);
+                     STR_FMT(node->tag), conf_key_name(key));
         return false;
     }
     if (yaml_is_empty(node)) {
-        reader_error(r, node, "%s has no value; it is %s", key->path, conf_type_words(key));
+        reader_error(r, node, "%s has no value; it is %s", conf_key_name(key),
+                     conf_type_words(key));
         return false;
     }
     for (size_t i = 0; i < node->text.len; i++) {
         if ((unsigned char)node->text.ptr[i] < 0x20 || node->text.ptr[i] == 0x7f) {
             reader_error(r, node, "%s has a line break or another control character in it",
-                         key->path);
+                         conf_key_name(key));
             return false;
         }
     }
@@ -337,7 +338,8 @@ static bool read_list(struct reader *r, const struct conf_key *key, const struct
     const struct yaml_node *first = node->kind == YAML_LIST ? node->first : &alone;
     size_t count = node->kind == YAML_LIST ? node->count : 1, i = 0;
     if (count == 0) {
-        reader_error(r, node, "%s is empty; leave the key out for the default (%s)", key->path,
+        reader_error(r, node, "%s is empty; leave the key out for the default (%s)",
+                     conf_key_name(key),
                      key->fallback != NULL ? key->fallback
                      : key->unset != NULL  ? key->unset
                                            : "it must be set");

@@ -222,9 +222,18 @@ static void syntax_error(struct builder *b, struct fy_diag *diag)
     void *walk = NULL;
     struct fy_diag_error *e = fy_diag_errors_iterate(diag, &walk);
     struct conf_place place = b->here;
+    const char *message = e != NULL && e->msg != NULL ? e->msg : "this is not YAML";
     if (e != NULL)
         place = place_at(b->source, e->line, e->column);
-    fail(b, &place, "%s", e != NULL && e->msg != NULL ? e->msg : "this is not YAML");
+    if (strstr(message, "invalid tab") != NULL) {
+        message = "a tab cannot indent here; use spaces";
+    } else if (strstr(message, "without a closing bracket") != NULL && b->depth > 0) {
+        // The end of the file is where it shows; where it began is what helps.
+        place = b->stack[b->depth - 1].node->place;
+        message = "this bracket is never closed";
+    }
+    b->source->broken = true;
+    fail(b, &place, "%s", message);
 }
 
 static void run(struct builder *b, struct fy_parser *parser, struct fy_diag *diag)
@@ -257,9 +266,10 @@ static bool refuse_bytes(struct builder *b)
         unsigned char c = (unsigned char)text.ptr[0];
         if (n == 0 || (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
             place.begin = (size_t)(text.ptr - b->source->text.ptr);
+            b->source->broken = true;
             fail(b, &place,
                  n == 0 ? "byte 0x%02x is not UTF-8; save the file as UTF-8"
-                        : "control byte 0x%02x does not belong into a text file",
+                        : "control byte 0x%02x does not belong in a text file",
                  c);
             return true;
         }
