@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: ISC
+// Mail coming in over SMTP and LMTP: listeners, sessions, and the way into the store. One `accept`
+// a session loop; every call on that loop's thread, or before the loop was started.
+//
+// 250 is said only after the message is on disk (store_commit was done and ok). A session never
+// relays for a client that is not allowed: who may send is the listener's `clients`, or, where none
+// are listed, this machine itself and whoever logs in.
+#pragma once
+
+#include "conf/conf.h"
+#include "spool/store.h"
+#include "sys/loop.h"
+
+struct accept;
+
+// Opens the TCP listeners of `conf` (keeps a reference). NULL with err: nothing is left open.
+struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *store,
+                          struct err *err);
+// What cannot be shared by several loops: `<run_dir>/submit.sock`, where programs of this machine
+// hand in mail by SMTP and are known by their uid, and listeners at unix paths. Called for one
+// `accept` of the process; reloads then keep it so.
+bool accept_open_unix(struct accept *a, struct err *err);
+// Counts connections together with `first` (limits hold for the process, not for each loop).
+// Before any session.
+void accept_join(struct accept *a, const struct accept *first);
+// One more reason not to take mail now, asked at MAIL besides store_accepting: false with why is
+// 452. Any number of loops may ask at once.
+void accept_set_gate(struct accept *a, bool (*may_accept)(void *ctx, struct err *why), void *ctx);
+
+// A new snapshot in two steps, so that several loops can change together or not at all: prepare
+// opens what is new beside what stands (NULL with err: nothing has changed); apply then cannot
+// fail, discard closes what prepare opened. Sessions under way keep the snapshot they began with.
+struct accept_change;
+struct accept_change *accept_prepare(struct accept *a, struct conf *conf, struct err *err);
+void accept_apply(struct accept *a, struct accept_change **change);
+void accept_discard(struct accept *a, struct accept_change **change);
+// Both in one, for a single loop. False with err: the old one stays.
+bool accept_reload(struct accept *a, struct conf *conf, struct err *err);
+
+// No new connections. Idle sessions are told 421, those in a transaction get a bounded time.
+// `stopped` (may be NULL) runs from the loop when the last has gone.
+enum { ACCEPT_STOP_MS = 10 * 1000 };
+void accept_stop(struct accept *a, void (*stopped)(void *ctx), void *ctx);
+// Sessions are cut. No commit may be under way: after `stopped`, or after the store has closed and
+// the loop has run what it posted.
+void accept_free(struct accept **accept);
+
+size_t accept_sessions(const struct accept *a);
+// The address the listener `name` was bound to first, for tests with port 0; NULL when unknown.
+const struct net_addr *accept_addr(const struct accept *a, const char *name);

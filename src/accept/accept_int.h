@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: ISC
+// What the files of accept share.
+#pragma once
+
+#include "accept/accept.h"
+
+#include "base/list.h"
+#include "base/map.h"
+#include "mail/header.h"
+#include "proto/smtp_server.h"
+#include "sys/stream.h"
+#include "sys/tls.h"
+#include "sys/worker.h"
+
+enum {
+    COUNT_SLOTS = 16384, // clients are counted by a hash of their address
+    LOGIN_FAILURES = 5,  // then 421
+};
+
+// Shared by the loops of the process: connections, all, by listener, and by client.
+struct counts {
+    atomic_uint refs;
+    atomic_uint sessions;
+    atomic_uint clients[COUNT_SLOTS];
+    atomic_uint listeners[COUNT_SLOTS]; // by a hash of the name
+};
+
+// One address listened on.
+struct point {
+    struct link link; // in accept.points, or change.points
+    struct accept *accept;
+    struct net_addr at; // as configured
+    struct listener *listener;
+    struct conf *conf; // a reference; owns `set`
+    const struct conf_listener *set;
+    struct tls_server *tls; // NULL: none
+    bool submit;            // the socket for programs of this machine
+};
+
+struct verdicts; // logins that were right a moment ago (users.c)
+
+struct accept {
+    struct loop *loop;
+    struct store *store;
+    struct conf *conf;
+    struct counts *counts;
+    struct link points;
+    struct link sessions;
+    size_t session_count;
+    size_t orphans; // commits and logins under way whose session is gone
+    bool primary;   // owns the unix sockets
+    bool stopping;
+    struct timer stop_timer;
+    struct defer stop_check;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+    bool (*may_accept)(void *ctx, struct err *why);
+    void *gate_ctx;
+    struct tls_server *self_signed;
+    const char *self_signed_name; // owned
+    struct verdicts *verdicts;
+    struct buf out; // replies, between the machine and the stream; empty between callbacks
+    struct conf_listener submit_set;
+};
+
+struct transaction;
+struct login;
+
+struct session {
+    struct link link; // in accept.sessions
+    struct accept *accept;
+    struct conf *conf; // a reference
+    const struct conf_listener *set;
+    struct tls_server *tls;
+    struct stream *stream;
+    struct smtp_server *machine;
+    struct smtp_server_settings settings;
+    struct transaction *transaction; // NULL: none
+    struct login *login;             // being checked
+    const char *user;                // owned; NULL: not logged in
+    struct timer clock;
+    int64_t began_ms, moved_ms; // loop_now_ms: the start, the last progress
+    uint64_t progress;
+    uint32_t slot, listener_slot; // in counts
+    uint32_t messages;
+    unsigned login_failures;
+    bool eof;
+    bool start_tls;  // as soon as the 220 is written
+    bool clogged;    // the client does not read its replies
+    char client[64]; // "192.0.2.1" or "uid 1000"
+};
+
+// accept.c
+void accept_count_changed(struct accept *a); // a session or orphan went
+
+// session.c
+void session_begin(struct point *point, struct stream *stream);
+void session_say_goodbye(struct session *s, uint16_t code, const char *enhanced, const char *text);
+void session_free(struct session *s);
+bool session_busy(const struct session *s);
+void session_answer(struct session *s, int verdict, const struct smtp_server_reply *reply);
+
+// transaction.c
+extern const struct smtp_server_ops session_ops;
+void transaction_drop(struct session *s); // what is not yet committed
+
+// users.c
+struct verdicts *verdicts_new(void);
+void verdicts_free(struct verdicts **verdicts);
+int session_auth(void *ctx, const char *user, const char *password,
+                 struct smtp_server_reply *reply);
+void login_drop(struct session *s);

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: ISC
+// One connection: the stream feeds the machine, the machine's replies go to the stream.
+//
+// Life: begun by a listener; ended by QUIT, 421, the peer's end, or the clock, always through
+// session_free, which returns the counts. A commit or login under way is cut loose then
+// (transaction.c, users.c) and counted as an orphan of the accept until it comes back.
+#include "accept/accept_int.h"
+
+#include "base/mem.h"
+#include "sys/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static size_t on_data(void *ctx, const char *bytes, size_t len);
+static void on_event(void *ctx, enum stream_event event);
+static const struct stream_handler handler = {on_data, on_event};
+
+// ---- Who may come. ----
+
+enum admission { ADMIT_NO, ADMIT_LOGIN, ADMIT_YES };
+
+static enum admission admission_of(const struct conf_listener *set, const struct net_addr *peer)
+{
+    enum admission yes = set->auth == LISTEN_AUTH_REQUIRED ? ADMIT_LOGIN : ADMIT_YES;
+    for (size_t i = 0; i < set->client_count; i++) {
+        if (net_range_has(&set->clients[i], peer))
+            return yes;
+    }
+    if (set->open_relay || (set->client_count == 0 && net_addr_is_loopback(peer)))
+        return yes;
+    // Nobody is listed: whoever logs in may send.
+    return set->client_count == 0 && set->auth != LISTEN_AUTH_OFF ? ADMIT_LOGIN : ADMIT_NO;
+}
+
+static bool count_in(struct session *s, const struct net_addr *peer, char why[160])
+{
+    struct counts *c = s->accept->counts;
+    const struct conf_listener *set = s->set;
+    s->slot = (uint32_t)map_hash(peer->bytes, sizeof(peer->bytes)) % COUNT_SLOTS;
+    s->listener_slot = (uint32_t)map_hash(set->name, strlen(set->name)) % COUNT_SLOTS;
+    unsigned all = atomic_fetch_add(&c->sessions, 1) + 1;
+    unsigned client = atomic_fetch_add(&c->clients[s->slot], 1) + 1;
+    unsigned here = atomic_fetch_add(&c->listeners[s->listener_slot], 1) + 1;
+    uint32_t per_client = set->connections_per_client;
+    why[0] = '\0';
+    if (all > LIMIT_SESSIONS || (set->connections > 0 && here > set->connections))
+        snprintf(why, 160, "too many connections at once; try again in a minute");
+    else if (per_client > 0 && client > per_client && !net_addr_is_loopback(peer))
+        snprintf(why, 160, "more than %u connections at once from %s; use fewer", per_client,
+                 s->client);
+    return why[0] == '\0';
+}
+
+static void count_out(struct session *s)
+{
+    struct counts *c = s->accept->counts;
+    atomic_fetch_sub(&c->sessions, 1);
+    atomic_fetch_sub(&c->clients[s->slot], 1);
+    atomic_fetch_sub(&c->listeners[s->listener_slot], 1);
+}
+
+static void name_client(struct session *s)
+{
+    const struct net_addr *peer = stream_peer(s->stream);
+    char text[NET_ADDR_TEXT];
+    uint32_t uid, pid;
+    if (peer->family != NET_UNIX)
+        snprintf(s->client, sizeof(s->client), "%.*s", (int)sizeof(s->client) - 1,
+                 net_addr_format_ip(peer, text));
+    else if (stream_peer_uid(s->stream, &uid, &pid))
+        snprintf(s->client, sizeof(s->client), "uid %u", uid);
+    else
+        snprintf(s->client, sizeof(s->client), "local");
+}
+
+// ---- Ends. ----
+
+void session_free(struct session *s)
+{
+    struct accept *a = s->accept;
+    // The machine aborts what is open; what is being committed goes on alone.
+    smtp_server_free(&s->machine);
+    transaction_drop(s);
+    login_drop(s);
+    if (s->stream != NULL)
+        stream_close(&s->stream, false);
+    timer_stop(&s->clock);
+    count_out(s);
+    list_remove(&s->link);
+    a->session_count--;
+    if (s->tls != NULL)
+        tls_server_unref(&s->tls);
+    xfree((void *)s->user);
+    conf_unref(&s->conf);
+    xfree(s);
+    accept_count_changed(a);
+}
+
+static void flush(struct session *s)
+{
+    struct buf *out = &s->accept->out;
+    if (out->len > 0)
+        stream_write(s->stream, out->data, out->len);
+    buf_clear(out);
+}
+
+static void end(struct session *s)
+{
+    log_debug("closed", 0, "client %s, %u message%s", s->client, s->messages,
+              s->messages == 1 ? "" : "s");
+    stream_close(&s->stream, true);
+    session_free(s);
+}
+
+bool session_busy(const struct session *s)
+{
+    return smtp_server_in_transaction(s->machine);
+}
+
+// Sends what the machine wrote, and does what follows from its state. False: the session is gone.
+static bool settle(struct session *s)
+{
+    flush(s);
+    if (!smtp_server_closed(s->machine) && s->accept->stopping && !session_busy(s)) {
+        smtp_server_close(s->machine, 421, "4.3.2", "shutting down; try again in a minute",
+                          &s->accept->out);
+        flush(s);
+    }
+    if (smtp_server_closed(s->machine)) {
+        end(s);
+        return false;
+    }
+    if (s->start_tls) {
+        s->start_tls = false;
+        stream_start_tls_server(s->stream, s->tls);
+    }
+    // A client that does not read its replies is not read either.
+    if (stream_queued(s->stream) >= LIMIT_REPLY_QUEUE / 2 && !s->clogged) {
+        s->clogged = true;
+        stream_pause(s->stream);
+    }
+    return true;
+}
+
+void session_say_goodbye(struct session *s, uint16_t code, const char *enhanced, const char *text)
+{
+    // In the middle of a handshake nobody could read it.
+    if (s->set->tls != LISTEN_TLS_IMPLICIT || stream_is_tls(s->stream))
+        smtp_server_close(s->machine, code, enhanced, text, &s->accept->out);
+    flush(s);
+    end(s);
+}
+
+void session_answer(struct session *s, int verdict, const struct smtp_server_reply *reply)
+{
+    smtp_server_answer(s->machine, verdict, reply, &s->accept->out);
+    s->moved_ms = loop_now_ms(s->accept->loop);
+    if (!settle(s))
+        return;
+    if (stream_kept(s->stream) > 0)
+        stream_resume(s->stream);
+    else if (s->eof && !smtp_server_waiting(s->machine))
+        end(s);
+}
+
+// ---- The stream. ----
+
+static void greet(struct session *s)
+{
+    smtp_server_greet(s->machine, &s->accept->out);
+    flush(s);
+}
+
+static size_t on_data(void *ctx, const char *bytes, size_t len)
+{
+    struct session *s = ctx;
+    struct accept *a = s->accept;
+    size_t taken = smtp_server_input(s->machine, bytes, len, &a->out);
+    if (smtp_server_progress(s->machine) != s->progress) {
+        s->progress = smtp_server_progress(s->machine);
+        s->moved_ms = loop_now_ms(a->loop);
+    }
+    if (!settle(s))
+        return 0;
+    if (s->eof && !smtp_server_waiting(s->machine) && !s->clogged)
+        end(s);
+    return taken;
+}
+
+static void on_event(void *ctx, enum stream_event event)
+{
+    struct session *s = ctx;
+    switch (event) {
+    case STREAM_TLS_READY: {
+        bool begin = s->set->tls == LISTEN_TLS_IMPLICIT && s->progress == 0;
+        smtp_server_tls_ready(s->machine);
+        if (begin)
+            greet(s);
+        break;
+    }
+    case STREAM_DRAINED:
+        if (s->clogged) {
+            s->clogged = false;
+            stream_resume(s->stream);
+        }
+        break;
+    case STREAM_EOF:
+        s->eof = true;
+        if (!smtp_server_waiting(s->machine) && !s->clogged)
+            end(s);
+        break;
+    case STREAM_ERROR:
+        log_debug("lost", 0, "client %s, %s: %s", s->client, smtp_server_state_name(s->machine),
+                  stream_error(s->stream));
+        session_free(s);
+        break;
+    case STREAM_CONNECTED: break;
+    }
+}
+
+// ---- The clock. ----
+
+static void wind(struct session *s)
+{
+    int64_t now = loop_now_ms(s->accept->loop);
+    int64_t limit =
+        smtp_server_in_content(s->machine) ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
+    int64_t left = s->moved_ms + limit - now;
+    if (left > LIMIT_COMMAND_MS)
+        left = LIMIT_COMMAND_MS;
+    int64_t all = s->began_ms + LIMIT_SESSION_MS - now;
+    timer_start(&s->clock, left < all ? left : all);
+}
+
+// Runs seldom: every command would otherwise move a timer. So it looks for itself what has passed.
+static void on_clock(void *ctx)
+{
+    struct session *s = ctx;
+    int64_t now = loop_now_ms(s->accept->loop);
+    if (now >= s->began_ms + LIMIT_SESSION_MS && !smtp_server_waiting(s->machine)) {
+        session_say_goodbye(s, 421, "4.4.2", "connected for too long; connect again");
+        return;
+    }
+    bool content = smtp_server_in_content(s->machine);
+    if (smtp_server_waiting(s->machine)) {
+        s->moved_ms = now; // our own slowness
+    } else if (now >=
+               s->moved_ms + (content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS)) {
+        session_say_goodbye(s, 421, "4.4.2",
+                            content ? "no part of the message came for 10 minutes; goodbye"
+                                    : "no command came for 5 minutes; goodbye");
+        return;
+    }
+    wind(s);
+}
+
+// ---- Begin. ----
+
+static void make_settings(struct session *s, bool must_login)
+{
+    const struct conf_listener *set = s->set;
+    s->settings = (struct smtp_server_settings){
+        .hostname = s->conf->hostname,
+        .message_size = set->message_size,
+        .recipients = set->recipients,
+        .lmtp = set->lmtp,
+        .tls_offered = s->tls != NULL,
+        .tls_required = set->tls == LISTEN_TLS_REQUIRED,
+        .auth_offered = set->auth != LISTEN_AUTH_OFF,
+        .auth_required = must_login,
+        .auth_in_clear = set->tls == LISTEN_TLS_NONE, // that is the explicit word for it
+    };
+}
+
+static void turn_away(struct session *s, const char *line)
+{
+    if (s->set->tls != LISTEN_TLS_IMPLICIT)
+        stream_write(s->stream, line, strlen(line));
+    stream_close(&s->stream, true);
+    session_free(s);
+}
+
+// False: turned away.
+static bool let_in(struct session *s, enum admission admission)
+{
+    char why[160], line[400];
+    if (!count_in(s, stream_peer(s->stream), why)) {
+        snprintf(line, sizeof(line), "421 4.7.0 %s\r\n", why);
+        log_warn("refused", 0, "client %s at %s: %s", s->client, s->set->name, why);
+        turn_away(s, line);
+        return false;
+    }
+    if (admission == ADMIT_NO) {
+        snprintf(line, sizeof(line),
+                 "554 5.7.1 client %s may not send here; to allow it, add it to "
+                 "listeners.%s.clients: [%s]\r\n",
+                 s->client, s->set->name, s->client);
+        log_warn("refused", 0, "client %s may not send at %s; to allow it: listeners.%s.clients",
+                 s->client, s->set->name, s->set->name);
+        turn_away(s, line);
+        return false;
+    }
+    return true;
+}
+
+void session_begin(struct point *point, struct stream *stream)
+{
+    struct accept *a = point->accept;
+    struct session *s = xcalloc(1, sizeof(*s));
+    s->accept = a;
+    s->conf = conf_ref(point->conf);
+    s->set = point->set;
+    s->tls = point->tls != NULL ? tls_server_ref(point->tls) : NULL;
+    s->stream = stream;
+    s->began_ms = s->moved_ms = loop_now_ms(a->loop);
+    stream_attach(stream, &handler, s);
+    timer_init(&s->clock, a->loop, on_clock, s);
+    name_client(s);
+    list_append(&a->sessions, &s->link);
+    a->session_count++;
+    enum admission admission = admission_of(s->set, stream_peer(stream));
+    if (!let_in(s, admission))
+        return;
+    make_settings(s, admission == ADMIT_LOGIN);
+    s->machine = smtp_server_new(&s->settings, &session_ops, s);
+    if (s->set->tls == LISTEN_TLS_IMPLICIT)
+        stream_start_tls_server(stream, s->tls);
+    else
+        greet(s);
+    wind(s);
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: ISC
+// One message on its way from a session into the store.
+//
+// A transaction belongs to its session until the commit is given to the store; from then on it
+// lives until the store is done, with or without the session: what was committed is kept even when
+// nobody is left to hear the 250.
+#include "accept/accept_int.h"
+
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "mail/trace.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct transaction {
+    struct store_commit commit; // first
+    struct accept *accept;
+    struct session *session; // NULL: gone, only while the commit is under way
+    struct arena *arena;
+    struct envelope envelope;
+    size_t rcpt_room;
+    uint64_t id;
+    uint64_t size_hint;
+    uint64_t octets;
+    struct store_body *body;
+    struct header_scan *header; // until the header has ended
+};
+
+static void transaction_free(struct transaction *t)
+{
+    if (t->body != NULL)
+        store_body_abort(&t->body);
+    arena_free(&t->arena); // with t itself
+}
+
+void transaction_drop(struct session *s)
+{
+    struct transaction *t = s->transaction;
+    if (t == NULL)
+        return;
+    s->transaction = NULL;
+    t->session = NULL;
+    if (t->commit.done != NULL)
+        s->accept->orphans++;
+    else
+        transaction_free(t);
+}
+
+static int refuse_for_now(struct smtp_server_reply *reply, const struct err *why)
+{
+    smtp_server_reply_set(reply, 452, "4.3.1", "%s", why->text);
+    return -1;
+}
+
+// The world failed in the middle of a message.
+static int refuse_store(struct accept *a, struct smtp_server_reply *reply, const struct err *err)
+{
+    log_error("store", 0, "message not taken: %s", err->text);
+    if (store_failed(a->store))
+        smtp_server_reply_set(reply, 421, "4.3.0", "not stored: %s; try again later", err->text);
+    else if (err->code == ENOSPC)
+        smtp_server_reply_set(reply, 452, "4.3.1", "not stored: %s; try again later", err->text);
+    else
+        smtp_server_reply_set(reply, 451, "4.3.0", "not stored: %s; try again later", err->text);
+    return -1;
+}
+
+static bool matches(const char *const *globs, size_t count, struct str text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_glob(str_of(globs[i]), text))
+            return true;
+    }
+    return count == 0;
+}
+
+static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    struct accept *a = s->accept;
+    struct err why = {0};
+    if (!store_accepting(a->store, &why) ||
+        (a->may_accept != NULL && !a->may_accept(a->gate_ctx, &why)))
+        return refuse_for_now(reply, &why);
+    struct str sender = address_str(mail->sender);
+    if (!matches(s->set->from, s->set->from_count, sender)) {
+        smtp_server_reply_set(reply, 550, "5.7.1",
+                              "sender not allowed here; add it to listeners.%s.from", s->set->name);
+        return -1;
+    }
+    struct arena *arena = arena_new();
+    struct transaction *t = arena_alloc(arena, sizeof(*t));
+    t->arena = arena;
+    t->accept = a;
+    t->session = s;
+    t->size_hint = mail->params->has_size ? mail->params->size : 0;
+    t->envelope = (struct envelope){
+        .sender = arena_dup(arena, sender),
+        .envid = arena_dup(arena, str_of(mail->params->envid)),
+        .body = mail->params->body,
+        .ret = mail->params->ret,
+        .priority = mail->params->priority,
+        .smtputf8 = mail->params->smtputf8,
+        .client = arena_dup(arena, str_of(s->client)),
+        .helo = arena_dup(arena, str_of(smtp_server_helo(s->machine))),
+        .user = arena_dup(arena, str_of(s->user != NULL ? s->user : "")),
+        .listener = arena_dup(arena, str_of(s->set->name)),
+    };
+    s->transaction = t;
+    return 1;
+}
+
+// <postmaster> without a domain is a recipient everywhere (RFC 5321 section 4.5.1); here it means
+// whom the configuration names.
+static struct str full_address(struct session *s, struct arena *arena, const struct address *a)
+{
+    if (address_domain(a).len > 0)
+        return arena_dup(arena, address_str(a));
+    if (s->conf->postmaster != NULL)
+        return arena_dup(arena, str_of(s->conf->postmaster));
+    return str_of(arena_printf(arena, "%.*s@%s", STR_FMT(address_local(a)), s->conf->hostname));
+}
+
+static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    struct transaction *t = s->transaction;
+    if (!matches(s->set->to, s->set->to_count, address_str(rcpt->address))) {
+        smtp_server_reply_set(reply, 550, "5.7.1",
+                              "recipient not allowed here; add it to listeners.%s.to",
+                              s->set->name);
+        return -1;
+    }
+    struct envelope *e = &t->envelope;
+    if (e->count == t->rcpt_room) {
+        t->rcpt_room = t->rcpt_room == 0 ? 2 : t->rcpt_room * 2;
+        struct envelope_rcpt *more = arena_alloc(t->arena, t->rcpt_room * sizeof(*more));
+        if (e->count > 0)
+            memcpy(more, e->rcpts, e->count * sizeof(*more));
+        e->rcpts = more;
+    }
+    e->rcpts[e->count++] = (struct envelope_rcpt){
+        .address = full_address(s, t->arena, rcpt->address),
+        .orcpt = arena_dup(t->arena, str_of(rcpt->params->orcpt)),
+        .notify = rcpt->params->notify,
+    };
+    return 1;
+}
+
+// ---- Content. ----
+
+static void body_ready(void *ctx)
+{
+    struct transaction *t = ctx;
+    if (t->session != NULL)
+        session_answer(t->session, 1, NULL);
+}
+
+static int append(struct transaction *t, const char *bytes, size_t len,
+                  struct smtp_server_reply *reply)
+{
+    struct err err = {0};
+    int taken = store_body_append(t->body, bytes, len, body_ready, t, &err);
+    return taken < 0 ? refuse_store(t->accept, reply, &err) : taken;
+}
+
+static int put_trace(struct session *s, struct transaction *t, struct smtp_server_reply *reply)
+{
+    struct envelope *e = &t->envelope;
+    int64_t now = clock_wall_ms();
+    struct trace trace = {
+        .client = e->client,
+        .helo = e->helo,
+        .hostname = str_of(s->conf->hostname),
+        .id = t->id,
+        .lmtp = s->settings.lmtp,
+        .esmtp = smtp_server_esmtp(s->machine),
+        .tls = stream_is_tls(s->stream),
+        .auth = s->user != NULL,
+        .smtputf8 = e->smtputf8,
+        .tls_facts = str_of(stream_tls_text(s->stream)),
+        .rcpt = e->rcpts[0].address,
+        .rcpt_count = e->count,
+        .wall_ms = now,
+        .offset_minutes = clock_utc_offset_minutes(now),
+    };
+    e->accepted_ms = now;
+    char text[TRACE_MAX + 1]; // a buffer keeps room for a NUL
+    struct buf out = {.data = text, .cap = sizeof(text), .max = TRACE_MAX};
+    bool ok = trace_write(&out, &trace);
+    assert(ok && out.data == text);
+    return append(t, out.data, out.len, reply);
+}
+
+static int on_begin(void *ctx, struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    struct transaction *t = s->transaction;
+    t->id = store_next_id(t->accept->store);
+    t->body = store_body_begin(t->accept->store, t->accept->loop, t->size_hint);
+    t->header = arena_alloc(t->arena, sizeof(*t->header));
+    header_scan_init(t->header);
+    t->header->own_host = str_of(s->conf->hostname);
+    return put_trace(s, t, reply);
+}
+
+static bool header_fits(struct transaction *t, struct smtp_server_reply *reply)
+{
+    const struct header_scan *h = t->header;
+    if ((h->ended ? h->fields_end : h->size) > LIMIT_HEADER) {
+        smtp_server_reply_set(reply, 552, "5.3.4",
+                              "header section larger than %d octets; send less of it",
+                              LIMIT_HEADER);
+        return false;
+    }
+    if (h->count[HEADER_RECEIVED] > LIMIT_HOPS) {
+        smtp_server_reply_set(reply, 554, "5.4.6",
+                              "more than %d Received fields: a mail loop; look at where the "
+                              "recipients' mail is forwarded",
+                              LIMIT_HOPS);
+        return false;
+    }
+    return true;
+}
+
+// What the header says is kept; the scanner is not fed with the body.
+static void header_done(struct transaction *t)
+{
+    t->envelope.subject = arena_dup(t->arena, header_subject(t->header));
+    t->header = NULL;
+}
+
+static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_reply *reply)
+{
+    struct transaction *t = ((struct session *)ctx)->transaction;
+    t->octets += len;
+    if (t->header != NULL) {
+        header_scan_feed(t->header, bytes, len);
+        if (!header_fits(t, reply))
+            return -1;
+        if (t->header->ended)
+            header_done(t);
+    }
+    return append(t, bytes, len, reply);
+}
+
+static void accepted(struct transaction *t)
+{
+    const struct envelope *e = &t->envelope;
+    log_info("accepted", t->id,
+             "from <%.*s> to %zu recipient%s (<%.*s>%s), %llu octets, by %.*s%s%.*s",
+             STR_FMT(e->sender), e->count, e->count == 1 ? "" : "s", STR_FMT(e->rcpts[0].address),
+             e->count > 1 ? " ..." : "", (unsigned long long)t->octets, STR_FMT(e->client),
+             e->user.len > 0 ? " as " : "", STR_FMT(e->user));
+}
+
+static void committed(struct store_commit *commit)
+{
+    struct transaction *t = (struct transaction *)commit;
+    struct accept *a = t->accept;
+    struct session *s = t->session;
+    struct smtp_server_reply reply;
+    int verdict = 1;
+    char id[ID_TEXT_SIZE];
+    if (commit->ok) {
+        accepted(t);
+        smtp_server_reply_set(&reply, 250, "2.0.0", "%s accepted, on disk", id_format(t->id, id));
+    } else {
+        verdict = refuse_store(a, &reply, &commit->err);
+    }
+    transaction_free(t);
+    if (s == NULL) {
+        a->orphans--;
+        accept_count_changed(a);
+        return;
+    }
+    s->transaction = NULL;
+    s->messages += verdict > 0;
+    session_answer(s, verdict, &reply);
+}
+
+static int on_end(void *ctx, struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    struct transaction *t = s->transaction;
+    if (t->header != NULL) {
+        header_scan_end(t->header);
+        header_done(t);
+    }
+    if (t->envelope.body == BODY_7BIT && smtp_server_saw_8bit(s->machine))
+        t->envelope.body = BODY_8BITMIME;
+    struct store_op op = {
+        .kind = STORE_ACCEPT,
+        .id = t->id,
+        .wall_ms = t->envelope.accepted_ms,
+        .envelope = &t->envelope,
+        .body = t->body,
+    };
+    t->body = NULL;
+    t->commit.home = t->accept->loop;
+    t->commit.done = committed;
+    store_commit(t->accept->store, &t->commit, &op, 1);
+    return 0;
+}
+
+static void on_abort(void *ctx)
+{
+    transaction_drop(ctx);
+}
+
+static int on_starttls(void *ctx, struct smtp_server_reply *reply)
+{
+    ((struct session *)ctx)->start_tls = true;
+    return 1;
+}
+
+const struct smtp_server_ops session_ops = {on_mail, on_rcpt,  on_begin,    on_data,
+                                            on_end,  on_abort, on_starttls, session_auth};
