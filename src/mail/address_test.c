@@ -261,6 +261,26 @@ static void names_get_their_ascii_form(void **state)
     }
 }
 
+static void a_domain_alone(void **state)
+{
+    char out[LIMIT_DOMAIN + 1];
+    const char *why;
+    assert_true(address_parse_domain(STR("Mail.Example.ORG"), 0, out, &why));
+    assert_string_equal(out, "mail.example.org");
+    assert_true(address_parse_domain(STR("[IPv6:::1]"), 0, out, &why));
+    assert_string_equal(out, "[IPv6:::1]");
+    assert_false(address_parse_domain(STR("a.example."), 0, out, &why));
+    assert_false(address_parse_domain(STR("a example"), 0, out, &why));
+    assert_false(address_parse_domain(STR("a\r\nX: y"), 0, out, &why));
+    assert_false(address_parse_domain(STR(""), 0, out, &why));
+    assert_true(address_domain_to_ascii(STR("b\xc3\xbc"
+                                            "cher.example"),
+                                        out));
+    assert_string_equal(out, "xn--bcher-kva.example");
+    assert_true(address_domain_to_ascii((struct str){0}, out));
+    assert_string_equal(out, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +290,7 @@ int main(void)
         cmocka_unit_test(parts_can_be_told_apart),
         cmocka_unit_test(lengths_end_at_their_limits),
         cmocka_unit_test(names_get_their_ascii_form),
+        cmocka_unit_test(a_domain_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
