@@ -97,8 +97,8 @@ static uint32_t least(uint32_t a, uint32_t b)
 static bool may_send_more(const struct attempt *a)
 {
     uint32_t most = least(a->job->gateway->per_connection, LIMIT_OUT_PER_CONNECTION);
-    most = least(most, session_client(a->session)->ehlo.mail_max);
-    return session_sent(a->session) < most;
+    most = least(most, deliver_session_client(a->session)->ehlo.mail_max);
+    return deliver_session_sent(a->session) < most;
 }
 
 static void put_away(struct attempt *a)
@@ -106,12 +106,12 @@ static void put_away(struct attempt *a)
     if (a->session == NULL)
         return;
     uint32_t most = least(a->job->gateway->connections, LIMIT_OUT_PER_GATEWAY);
-    bool idle = session_stream(a->session) != NULL &&
-                smtp_client_need(session_client(a->session)) == SMTP_CLIENT_IDLE;
+    bool idle = deliver_session_stream(a->session) != NULL &&
+                smtp_client_need(deliver_session_client(a->session)) == SMTP_CLIENT_IDLE;
     if (idle && a->generation == a->d->generation && may_send_more(a))
         pool_put(a->d->pool, key_of(a), most, a->session);
     else
-        session_free(&a->session);
+        deliver_session_free(&a->session);
     a->session = NULL;
 }
 
@@ -126,14 +126,14 @@ static void run_done(struct post *post)
 static void tell_facts(struct attempt *a)
 {
     struct deliver_job *job = a->job;
-    const struct stream *stream = a->session != NULL ? session_stream(a->session) : NULL;
+    const struct stream *stream = a->session != NULL ? deliver_session_stream(a->session) : NULL;
     char peer[NET_ADDR_TEXT] = "";
     const char *tls = "", *verified = "", *login = "";
     if (stream != NULL) {
         net_addr_format(stream_peer(stream), peer);
         tls = stream_is_tls(stream) ? stream_tls_text(stream) : "in clear";
         verified = stream_tls_verified(stream) ? " verified" : "";
-        login = session_client(a->session)->logged_in ? ", login" : "";
+        login = deliver_session_client(a->session)->logged_in ? ", login" : "";
     }
     snprintf(job->facts, sizeof(job->facts), "%.60s%s%.40s%s%s%s%zu rcpt, %lld ms", peer,
              peer[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
@@ -236,7 +236,7 @@ static void rewind_rcpts(struct attempt *a)
 // Another address or host. False: there is none.
 static bool go_on(struct attempt *a)
 {
-    session_free(&a->session);
+    deliver_session_free(&a->session);
     if (a->dial != NULL && dial_again(a->dial)) {
         rewind_rcpts(a);
         return true;
@@ -274,14 +274,15 @@ static void run_batch(struct attempt *a)
         finish_local(a, err.text);
         return;
     }
-    uint32_t most = least(a->job->gateway->recipients, session_client(a->session)->ehlo.rcpt_max);
+    uint32_t most =
+        least(a->job->gateway->recipients, deliver_session_client(a->session)->ehlo.rcpt_max);
     most = least(most, LIMIT_RECIPIENTS);
     size_t left = a->count - a->at;
     a->batch = left < most ? left : most;
-    a->job->dsn_passed = (session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
+    a->job->dsn_passed = (deliver_session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
     a->mail = (struct smtp_client_mail){
         .envelope = a->job->envelope, .rcpts = a->rcpts + a->at, .count = a->batch};
-    session_send(a->session, &a->mail, a->body, a->d->slice);
+    deliver_session_send(a->session, &a->mail, a->body, a->d->slice);
 }
 
 static void on_ready(void *ctx)
@@ -292,7 +293,7 @@ static void on_ready(void *ctx)
         run_batch(a);
     } else if (a->at < a->count) {
         // The server takes no more over this connection (RFC 9422): another one to the same host.
-        session_free(&a->session);
+        deliver_session_free(&a->session);
         dial_free(&a->dial);
         rewind_rcpts(a);
         start(a);
@@ -304,30 +305,30 @@ static void on_ready(void *ctx)
 // A kept connection turned out to be closed: nothing was answered but, at most, why.
 static bool was_stale(const struct attempt *a)
 {
-    const struct smtp_client *c = session_client(a->session);
+    const struct smtp_client *c = deliver_session_client(a->session);
     bool said_why = c->replies == 1 && c->failure.code == 421;
-    return a->job->reused && session_sent(a->session) > 0 && !a->again &&
+    return a->job->reused && deliver_session_sent(a->session) > 0 && !a->again &&
            ((c->replies == 0 && c->failure.class == OUTCOME_NET) || said_why);
 }
 
 static void on_over(void *ctx)
 {
     struct attempt *a = ctx;
-    const struct smtp_client *c = session_client(a->session);
+    const struct smtp_client *c = deliver_session_client(a->session);
     struct outcome failure = c->failure;
-    if (session_fetching(a->session))
+    if (deliver_session_fetching(a->session))
         release_body(a);
     if (was_stale(a)) {
         a->again = true;
         a->job->reused = false;
-        session_free(&a->session);
+        deliver_session_free(&a->session);
         rewind_rcpts(a);
         start(a);
         return;
     }
     if (smtp_client_may_go_clear(c)) {
         a->in_clear = true;
-        session_free(&a->session);
+        deliver_session_free(&a->session);
         dial_free(&a->dial);
         rewind_rcpts(a);
         connect_host(a);
@@ -375,7 +376,7 @@ static void on_dialed(void *ctx, struct stream *stream, const struct outcome *fa
         .ca_file = g->ca_file,
     };
     a->generation = a->d->generation;
-    a->session = session_new(a->d->loop, stream, &params, &a->record, &events, a);
+    a->session = deliver_session_new(a->d->loop, stream, &params, &a->record, &events, a);
 }
 
 static void connect_host(struct attempt *a)
@@ -426,7 +427,7 @@ static void start(struct attempt *a)
         job->reused = true;
         a->generation = a->d->generation;
         a->session = kept;
-        session_attach(kept, &a->record, &events, a);
+        deliver_session_attach(kept, &a->record, &events, a);
         run_batch(a);
     } else if (job->gateway->kind != GATEWAY_DIRECT) {
         connect_host(a);
@@ -500,7 +501,7 @@ void deliver_free(struct deliver **deliver)
     struct attempt *a;
     while ((a = list_first(&d->attempts, struct attempt, link)) != NULL) {
         if (a->session != NULL) {
-            session_abort(a->session, "shutting down");
+            deliver_session_abort(a->session, "shutting down");
             a->at += a->batch; // settled
             a->batch = 0;
         }

@@ -49,7 +49,7 @@ static struct session *leave(struct entry *e)
 static void end(struct entry *e)
 {
     struct session *session = leave(e);
-    session_free(&session);
+    deliver_session_free(&session);
 }
 
 // Whatever an idle connection has to say, it is its end.
@@ -123,7 +123,7 @@ void pool_put(struct pool *pool, struct str key, size_t most, struct session *se
     list_append(&pool->all, &e->of_all);
     e->group->count++;
     pool->count++;
-    session_attach(session, NULL, &events, e);
+    deliver_session_attach(session, NULL, &events, e);
     if (!timer_running(&pool->expiry))
         timer_start(&pool->expiry, LIMIT_IDLE_CONNECTION_MS);
     if (e->group->count > most)

@@ -198,9 +198,9 @@ static void on_whole(void *ctx)
     lose(ctx, SMTP_LOST_TIME, "the whole took too long");
 }
 
-struct session *session_new(struct loop *loop, struct stream *stream,
-                            const struct session_params *params, struct buf *record,
-                            const struct session_events *events, void *ctx)
+struct session *deliver_session_new(struct loop *loop, struct stream *stream,
+                                    const struct session_params *params, struct buf *record,
+                                    const struct session_events *events, void *ctx)
 {
     struct session *s = xcalloc(1, sizeof(*s));
     char ip[NET_ADDR_TEXT];
@@ -224,7 +224,7 @@ struct session *session_new(struct loop *loop, struct stream *stream,
     settings.where = s->where;
     settings.covered = params->implicit_tls;
     smtp_client_init(&s->client, &settings);
-    session_attach(s, record, events, ctx);
+    deliver_session_attach(s, record, events, ctx);
     stream_attach(stream, &handler, s);
     timer_start(&s->whole, LIMIT_TRANSACTION_MS);
     if (params->implicit_tls)
@@ -233,16 +233,16 @@ struct session *session_new(struct loop *loop, struct stream *stream,
     return s;
 }
 
-void session_attach(struct session *s, struct buf *record, const struct session_events *events,
-                    void *ctx)
+void deliver_session_attach(struct session *s, struct buf *record,
+                            const struct session_events *events, void *ctx)
 {
     s->client.record = record;
     s->events = events;
     s->ctx = ctx;
 }
 
-void session_send(struct session *s, struct smtp_client_mail *mail, struct body_source *body,
-                  char *slice)
+void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
+                          struct body_source *body, char *slice)
 {
     mail->size = body->size;
     mail->at_once = s->sent == 0 && (body->whole.ptr != NULL || body->size == 0) &&
@@ -256,32 +256,32 @@ void session_send(struct session *s, struct smtp_client_mail *mail, struct body_
     act(s);
 }
 
-bool session_fetching(const struct session *s)
+bool deliver_session_fetching(const struct session *s)
 {
     return s->fetching;
 }
 
-const struct smtp_client *session_client(const struct session *s)
+const struct smtp_client *deliver_session_client(const struct session *s)
 {
     return &s->client;
 }
 
-const struct stream *session_stream(const struct session *s)
+const struct stream *deliver_session_stream(const struct session *s)
 {
     return s->stream;
 }
 
-unsigned session_sent(const struct session *s)
+unsigned deliver_session_sent(const struct session *s)
 {
     return s->sent;
 }
 
-const char *session_where(const struct session *s)
+const char *deliver_session_where(const struct session *s)
 {
     return s->where;
 }
 
-void session_abort(struct session *s, const char *why)
+void deliver_session_abort(struct session *s, const char *why)
 {
     smtp_client_lost(&s->client, SMTP_LOST_LOCAL, why);
     settled(s);
@@ -289,7 +289,7 @@ void session_abort(struct session *s, const char *why)
     stream_close(&s->stream, false);
 }
 
-void session_free(struct session **session)
+void deliver_session_free(struct session **session)
 {
     struct session *s = *session;
     if (s == NULL)

@@ -29,26 +29,27 @@ struct session_events {
 };
 
 // Takes the connected stream over. `record` (may be NULL) gets the dialogue.
-struct session *session_new(struct loop *loop, struct stream *stream,
-                            const struct session_params *params, struct buf *record,
-                            const struct session_events *events, void *ctx);
+struct session *deliver_session_new(struct loop *loop, struct stream *stream,
+                                    const struct session_params *params, struct buf *record,
+                                    const struct session_events *events, void *ctx);
 // Another owner from now on.
-void session_attach(struct session *s, struct buf *record, const struct session_events *events,
-                    void *ctx);
+void deliver_session_attach(struct session *s, struct buf *record,
+                            const struct session_events *events, void *ctx);
 
 // A transaction: mail->size and at_once are filled in here. All is borrowed until settled, and so
 // is the body; *slice is 64 KiB of scratch memory, used only during calls.
 enum { SESSION_SLICE = 64 * 1024 };
-void session_send(struct session *s, struct smtp_client_mail *mail, struct body_source *body,
-                  char *slice);
-bool session_fetching(const struct session *s); // the body's source has a fetch of ours under way
+void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
+                          struct body_source *body, char *slice);
+bool deliver_session_fetching(
+    const struct session *s); // the body's source has a fetch of ours under way
 
-const struct smtp_client *session_client(const struct session *s);
-const struct stream *session_stream(const struct session *s); // NULL when it is gone
-unsigned session_sent(const struct session *s);               // transactions begun
-const char *session_where(const struct session *s);
+const struct smtp_client *deliver_session_client(const struct session *s);
+const struct stream *deliver_session_stream(const struct session *s); // NULL when it is gone
+unsigned deliver_session_sent(const struct session *s);               // transactions begun
+const char *deliver_session_where(const struct session *s);
 
 // Gives up now; what is open is settled as LOCAL (or as doubt). No event comes.
-void session_abort(struct session *s, const char *why);
+void deliver_session_abort(struct session *s, const char *why);
 // Says QUIT when idle, closes, frees.
-void session_free(struct session **s);
+void deliver_session_free(struct session **s);

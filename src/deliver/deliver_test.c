@@ -1,0 +1,857 @@
+// SPDX-License-Identifier: ISC
+// Deliveries to small servers on loopback, with a made-up DNS.
+#include "deliver/deliver.h"
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "deliver/mx.h"
+#include "sys/stream.h"
+#include "sys/tls.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+// --- names: in place of those of sys ---
+
+struct fake_name {
+    const char *name;
+    enum names_type type;
+    enum names_status status;
+    int delay_ms;
+    const char *records[4]; // addresses; MX: "10 name"
+};
+
+struct names {
+    struct loop *loop;
+    const struct fake_name *table;
+};
+
+struct names_query {
+    struct names *names;
+    struct timer timer;
+    char name[256];
+    enum names_type type;
+    void (*done)(void *ctx, const struct names_answer *answer);
+    void *ctx;
+};
+
+static void answer_query(void *ctx)
+{
+    struct names_query *q = ctx;
+    struct names_answer answer = {.status = NAMES_NXDOMAIN};
+    struct names_record records[4] = {0};
+    for (const struct fake_name *f = q->names->table; f != NULL && f->name != NULL; f++) {
+        if (strcmp(f->name, q->name) != 0)
+            continue;
+        if (f->type != q->type) {
+            answer.status = answer.status == NAMES_NXDOMAIN ? NAMES_NODATA : answer.status;
+            continue;
+        }
+        answer.status = f->status;
+        snprintf(answer.why, sizeof(answer.why), "made up");
+        for (; answer.count < 4 && f->records[answer.count] != NULL; answer.count++) {
+            struct names_record *r = &records[answer.count];
+            const char *text = f->records[answer.count];
+            if (f->type == NAMES_MX)
+                r->preference = (uint16_t)strtoul(text, NULL, 10);
+            if (f->type == NAMES_MX)
+                snprintf(r->name, sizeof(r->name), "%s", strchr(text, ' ') + 1);
+            else
+                net_addr_parse_ip(str_of(text), &r->addr);
+        }
+    }
+    answer.records = records;
+    q->done(q->ctx, &answer);
+    xfree(q);
+}
+
+struct names_query *names_lookup(struct names *names, const char *name, enum names_type type,
+                                 void (*done)(void *ctx, const struct names_answer *answer),
+                                 void *ctx)
+{
+    struct names_query *q = xcalloc(1, sizeof(*q));
+    q->names = names;
+    q->type = type;
+    q->done = done;
+    q->ctx = ctx;
+    snprintf(q->name, sizeof(q->name), "%s", name);
+    int delay = 0;
+    for (const struct fake_name *f = names->table; f != NULL && f->name != NULL; f++)
+        if (strcmp(f->name, name) == 0 && f->type == type)
+            delay = f->delay_ms;
+    timer_init(&q->timer, names->loop, answer_query, q);
+    timer_start(&q->timer, delay);
+    return q;
+}
+
+void names_cancel(struct names_query **query)
+{
+    if (*query == NULL)
+        return;
+    timer_stop(&(*query)->timer);
+    xfree(*query);
+    *query = NULL;
+}
+
+// --- a server ---
+
+struct server {
+    const char *at; // address to listen on, port 0 or as given
+    // What is said, without CRLF; NULL: the usual. An empty text: the connection is closed instead.
+    const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *starttls;
+    bool endless;     // greeting
+    bool close_after; // the connection, after each message
+    bool deaf;        // never reads
+    struct tls_server *tls;
+
+    struct listener *listener;
+    struct loop *loop;
+    unsigned connections, messages, quits;
+    struct buf got; // of the last message
+    char dialogue[512];
+};
+
+struct peer {
+    struct server *server;
+    struct stream *stream;
+    bool in_data;
+    struct timer later;
+};
+
+static void peer_close(struct peer *p, bool drain)
+{
+    stream_close(&p->stream, drain);
+    timer_stop(&p->later);
+    xfree(p);
+}
+
+static bool say(struct peer *p, const char *text, const char *usual)
+{
+    text = text != NULL ? text : usual;
+    if (text[0] == '\0') {
+        peer_close(p, false);
+        return false;
+    }
+    stream_write(p->stream, text, strlen(text));
+    stream_write(p->stream, "\r\n", 2);
+    return true;
+}
+
+static bool take_content(struct peer *p, const char *bytes, size_t len, size_t *used)
+{
+    struct server *s = p->server;
+    buf_append(&s->got, bytes, len);
+    *used = len;
+    if (s->got.len < 5 || memcmp(s->got.data + s->got.len - 5, "\r\n.\r\n", 5) != 0)
+        return true;
+    p->in_data = false;
+    s->messages++;
+    bool closes = s->close_after;
+    if (!say(p, s->final, "250 taken"))
+        return false;
+    if (closes)
+        peer_close(p, true);
+    return !closes;
+}
+
+static bool take_command(struct peer *p, struct str line)
+{
+    struct server *s = p->server;
+    size_t used = strlen(s->dialogue);
+    snprintf(s->dialogue + used, sizeof(s->dialogue) - used, "%.*s;", (int)(line.len < 4 ? 0 : 4),
+             line.ptr);
+    if (str_istarts(line, STR("EHLO")) || str_istarts(line, STR("LHLO")))
+        return say(p, s->ehlo, "250-test\r\n250 PIPELINING");
+    if (str_istarts(line, STR("MAIL")))
+        return say(p, s->mail, "250 ok");
+    if (str_istarts(line, STR("RCPT")))
+        return say(p, s->rcpt, "250 ok");
+    if (str_istarts(line, STR("STARTTLS"))) {
+        if (!say(p, s->starttls, "220 go"))
+            return false;
+        if (s->tls != NULL)
+            stream_start_tls_server(p->stream, s->tls);
+        return true;
+    }
+    if (str_istarts(line, STR("DATA"))) {
+        p->in_data = s->data == NULL;
+        buf_clear(&s->got);
+        return say(p, s->data, "354 go");
+    }
+    if (str_istarts(line, STR("QUIT"))) {
+        s->quits++;
+        say(p, "221 bye", NULL);
+        peer_close(p, true);
+        return false;
+    }
+    return say(p, "250 ok", NULL);
+}
+
+static size_t on_data(void *ctx, const char *bytes, size_t len)
+{
+    struct peer *p = ctx;
+    size_t at = 0;
+    while (at < len) {
+        if (p->in_data) {
+            size_t used;
+            if (!take_content(p, bytes + at, len - at, &used))
+                return len;
+            at += used;
+            continue;
+        }
+        const char *lf = memchr(bytes + at, '\n', len - at);
+        if (lf == NULL)
+            break;
+        struct str line = str_trim(str_make(bytes + at, (size_t)(lf - bytes) - at));
+        at = (size_t)(lf - bytes) + 1;
+        if (!take_command(p, line))
+            return len;
+        if (str_istarts(line, STR("STARTTLS")))
+            return len;
+    }
+    return at;
+}
+
+static void on_endless(void *ctx)
+{
+    struct peer *p = ctx;
+    if (stream_queued(p->stream) < 100000)
+        for (int i = 0; i < 500; i++)
+            stream_write(p->stream, "220-and so on\r\n", 15);
+    timer_start(&p->later, 1);
+}
+
+static void on_event(void *ctx, enum stream_event event)
+{
+    if (event == STREAM_EOF || event == STREAM_ERROR)
+        peer_close(ctx, false);
+}
+
+static const struct stream_handler handler = {on_data, on_event};
+
+static void on_accepted(void *ctx, struct stream *stream)
+{
+    struct server *s = ctx;
+    struct peer *p = xcalloc(1, sizeof(*p));
+    p->server = s;
+    p->stream = stream;
+    s->connections++;
+    timer_init(&p->later, s->loop, on_endless, p);
+    stream_attach(stream, &handler, p);
+    if (s->endless)
+        on_endless(p);
+    else
+        say(p, s->greeting, "220 test");
+}
+
+static uint16_t server_start(struct server *s, struct loop *loop, uint16_t port)
+{
+    struct err err;
+    struct net_addr at;
+    assert_true(net_addr_parse(str_of(s->at != NULL ? s->at : "127.0.0.1"), port, &at));
+    s->loop = loop;
+    buf_init(&s->got, 16 * 1024 * 1024);
+    s->listener = listener_new(loop, &at, on_accepted, s, &err);
+    if (s->listener == NULL)
+        fail_msg("%s", err.text);
+    return listener_addr(s->listener)->port;
+}
+
+static void server_stop(struct server *s)
+{
+    listener_free(&s->listener);
+    buf_free(&s->got);
+    tls_server_unref(&s->tls);
+}
+
+// --- a body ---
+
+struct body {
+    struct body_source source;
+    bool slow; // every other read has to wait
+    bool ready;
+    unsigned released;
+    void (*on_ready)(void *ctx);
+    void *ctx;
+    struct timer timer;
+};
+
+static ssize_t body_read(struct body_source *src, uint64_t offset, void *out, size_t len)
+{
+    struct body *b = (struct body *)src;
+    if (b->slow && !b->ready)
+        return -2;
+    b->ready = false;
+    size_t n = src->size - offset < len ? (size_t)(src->size - offset) : len;
+    for (size_t i = 0; i < n; i++)
+        ((char *)out)[i] = "0123456789abcde\r\n"[(offset + i) % 17];
+    return (ssize_t)n;
+}
+
+static void body_ready(void *ctx)
+{
+    struct body *b = ctx;
+    b->ready = true;
+    b->on_ready(b->ctx);
+}
+
+static void body_fetch(struct body_source *src, uint64_t offset, size_t len,
+                       void (*ready)(void *ctx), void *ctx)
+{
+    struct body *b = (struct body *)src;
+    b->on_ready = ready;
+    b->ctx = ctx;
+    timer_start(&b->timer, 0);
+}
+
+static void body_release(struct body_source *src)
+{
+    struct body *b = (struct body *)src;
+    timer_stop(&b->timer);
+    b->released++;
+}
+
+static const struct body_ops body_ops = {body_read, body_fetch, body_release};
+
+// --- a test: servers, a gateway, and jobs one after another ---
+
+struct bench {
+    struct loop *loop;
+    struct names names;
+    struct deliver *deliver;
+    struct conf conf;
+    struct conf_gateway gateway;
+    struct envelope envelope;
+    struct body body;
+    struct deliver_job job;
+    struct deliver_rcpt rcpts[3];
+    unsigned left; // jobs to send
+    int pause_ms;  // between them
+    struct timer next, watchdog;
+    bool no_body;
+};
+
+static struct body_source *open_body(struct deliver_job *job, struct loop *loop, struct err *err)
+{
+    struct bench *b = job->ctx;
+    if (b->no_body) {
+        err_set(err, "the disk is gone");
+        return NULL;
+    }
+    timer_init(&b->body.timer, loop, body_ready, &b->body);
+    return &b->body.source;
+}
+
+static void submit(void *ctx)
+{
+    struct bench *b = ctx;
+    b->left--;
+    deliver_submit(b->deliver, &b->job);
+}
+
+static void on_done(struct deliver_job *job)
+{
+    struct bench *b = job->ctx;
+    if (b->left == 0)
+        loop_stop(b->loop);
+    else
+        timer_start(&b->next, b->pause_ms);
+}
+
+static void on_watchdog(void *ctx)
+{
+    fail_msg("the job does not end");
+}
+
+static void bench_init(struct bench *b, const struct fake_name *table)
+{
+    *b = (struct bench){.left = 1};
+    b->loop = loop_new("test");
+    b->names = (struct names){b->loop, table};
+    b->deliver = deliver_new(b->loop, &b->names);
+    b->conf.hostname = "me.example.org";
+    b->gateway = (struct conf_gateway){.name = "gw",
+                                       .kind = GATEWAY_SMTP,
+                                       .host = "127.0.0.1",
+                                       .connections = 5,
+                                       .direct_port = 25};
+    b->envelope.sender = STR("a@b.example");
+    b->body.source = (struct body_source){.ops = &body_ops, .size = 7, .whole = STR("hello\r\n")};
+    b->rcpts[0].rcpt.address = STR("x@y.example");
+    b->rcpts[1].rcpt.address = STR("y@y.example");
+    b->rcpts[2].rcpt.address = STR("z@y.example");
+    b->job = (struct deliver_job){.home = b->loop,
+                                  .done = on_done,
+                                  .ctx = b,
+                                  .conf = &b->conf,
+                                  .gateway = &b->gateway,
+                                  .domain = "",
+                                  .id = 1,
+                                  .envelope = &b->envelope,
+                                  .rcpts = b->rcpts,
+                                  .count = 1,
+                                  .open_body = open_body};
+    timer_init(&b->next, b->loop, submit, b);
+    timer_init(&b->watchdog, b->loop, on_watchdog, b);
+}
+
+static const struct outcome *bench_run(struct bench *b)
+{
+    timer_start(&b->watchdog, 20 * 1000);
+    submit(b);
+    loop_run(b->loop);
+    timer_stop(&b->watchdog);
+    return &b->rcpts[0].outcome;
+}
+
+static void on_breath(void *ctx)
+{
+    loop_stop(((struct bench *)ctx)->loop);
+}
+
+// Lets the loop bring home what is under way.
+static void bench_free(struct bench *b)
+{
+    deliver_free(&b->deliver);
+    struct timer breath;
+    timer_init(&breath, b->loop, on_breath, b);
+    timer_start(&breath, 20);
+    loop_run(b->loop);
+    buf_free(&b->job.transcript);
+}
+
+static void check(const struct outcome *o, enum outcome_class class, enum outcome_phase phase,
+                  const char *text)
+{
+    if (o->class != class || o->phase != phase || strstr(o->text, text) == NULL)
+        fail_msg("%s %s \"%s\"; expected %s %s \"%s\"", outcome_class_name(o->class),
+                 outcome_phase_name(o->phase), o->text, outcome_class_name(class),
+                 outcome_phase_name(phase), text);
+}
+
+static void a_message_is_relayed_and_the_connection_kept(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    b.left = 5;
+    b.job.want_transcript = true;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_true(b.rcpts[0].outcome.relayed);
+    assert_int_equal(b.rcpts[0].outcome.code, 250);
+    assert_int_equal(s.connections, 1);
+    assert_int_equal(s.messages, 5);
+    assert_true(b.job.reused);
+    assert_string_equal(buf_cstr(&s.got), "hello\r\n.\r\n");
+    assert_non_null(strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>\n<- 250") !=
+                            NULL
+                        ? ""
+                        : strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>"));
+    assert_non_null(strstr(b.job.facts, "127.0.0.1"));
+    assert_int_equal(b.body.released, 5);
+    bench_free(&b);
+    server_stop(&s);
+    assert_int_equal(s.quits, 1);
+    loop_free(&b.loop);
+}
+
+static void another_setting_or_a_close_means_another_connection(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    b.gateway.helo = "other.example.org";
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 2);
+    deliver_close_idle(b.deliver);
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 3);
+    b.gateway.per_connection = 2;
+    b.left = 4;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 5);
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+static void a_kept_connection_found_closed_costs_no_outcome(void **state)
+{
+    static const struct server kinds[] = {
+        {.close_after = true},               // closed behind our back
+        {.mail = "421 4.4.2 idle too long"}, // closed with a word
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct bench b;
+        struct server s = kinds[i];
+        s.mail = NULL;
+        bench_init(&b, NULL);
+        b.gateway.port = server_start(&s, b.loop, 0);
+        check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+        s.mail = kinds[i].mail;
+        b.left = 1;
+        const struct outcome *o = bench_run(&b);
+        if (kinds[i].mail == NULL)
+            check(o, OUTCOME_OK, PHASE_FINAL, "taken");
+        else
+            check(o, OUTCOME_BUSY, PHASE_MAIL, "idle"); // once more on a fresh one, then it counts
+        assert_int_equal(s.connections, 2);
+        bench_free(&b);
+        server_stop(&s);
+        loop_free(&b.loop);
+    }
+}
+
+static void trouble_has_its_class(void **state)
+{
+    static const struct {
+        struct server server;
+        enum outcome_class class;
+        enum outcome_phase phase;
+        const char *text;
+    } rows[] = {
+        {{.final = ""}, OUTCOME_DOUBT, PHASE_FINAL, ""},
+        {{.final = "+OK"}, OUTCOME_DOUBT, PHASE_FINAL, "not a reply: +OK"},
+        {{.data = ""}, OUTCOME_NET, PHASE_RCPT, ""},
+        {{.greeting = ""}, OUTCOME_NET, PHASE_GREETING, "closed"},
+        {{.greeting = "554 go away"}, OUTCOME_REFUSED, PHASE_GREETING, "go away"},
+        {{.greeting = "421 busy"}, OUTCOME_BUSY, PHASE_GREETING, "busy"},
+        {{.ehlo = "550 \x1b[31mno"}, OUTCOME_REFUSED, PHASE_EHLO, "\\x1b[31mno"},
+        {{.rcpt = "550 5.1.1 nobody"}, OUTCOME_REFUSED, PHASE_RCPT, "nobody"},
+        {{.mail = "451 4.7.1 later"}, OUTCOME_BUSY, PHASE_MAIL, "later"},
+        {{.endless = true}, OUTCOME_NET, PHASE_GREETING, "without end"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench b;
+        struct server s = rows[i].server;
+        if (rows[i].phase == PHASE_EHLO)
+            s.ehlo = rows[i].server.ehlo;
+        bench_init(&b, NULL);
+        b.gateway.kind = rows[i].phase == PHASE_EHLO ? GATEWAY_LMTP : GATEWAY_SMTP;
+        b.gateway.port = server_start(&s, b.loop, 0);
+        const struct outcome *o = bench_run(&b);
+        check(o, rows[i].class, rows[i].phase, rows[i].text);
+        assert_non_null(strstr(o->where, "[127.0.0.1]"));
+        assert_true(b.job.transcript.len > 0);
+        bench_free(&b);
+        server_stop(&s);
+        loop_free(&b.loop);
+    }
+}
+
+static void nobody_listening_is_the_network(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    listener_free(&s.listener);
+    check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "refused");
+    b.no_body = true;
+    b.gateway.host = "nowhere.example";
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_DNS, PHASE_RESOLVE, "does not exist");
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+static void our_own_disk_is_nobody_elses_fault(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    b.no_body = true;
+    check(bench_run(&b), OUTCOME_LOCAL, PHASE_NONE, "disk is gone");
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+static void large_bodies_flow_in_slices(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    b.body.source.whole = (struct str){0};
+    b.body.source.size = 17 * 200000;
+    b.body.slow = true;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.got.len, 17 * 200000 + 3);
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+static void more_recipients_than_the_server_takes_go_in_turns(void **state)
+{
+    struct bench b;
+    struct server s = {.ehlo = "250-test\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2"};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    b.job.count = 3;
+    bench_run(&b);
+    for (int i = 0; i < 3; i++)
+        check(&b.rcpts[i].outcome, OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.messages, 2);
+    assert_int_equal(s.connections, 1);
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+static void tls_is_as_asked_for(void **state)
+{
+    enum { NO_TLS, GOOD_TLS, BROKEN_TLS };
+    static const struct {
+        enum conf_tls tls;
+        bool verify;
+        int server;
+        enum outcome_class class;
+        const char *facts;
+    } rows[] = {
+        {TLS_WANTED, false, GOOD_TLS, OUTCOME_OK, "TLSv1.3"},
+        {TLS_WANTED, false, NO_TLS, OUTCOME_OK, "in clear"},
+        {TLS_WANTED, false, BROKEN_TLS, OUTCOME_OK, "in clear"},
+        {TLS_REQUIRED, false, GOOD_TLS, OUTCOME_OK, "TLSv1.3"},
+        {TLS_REQUIRED, true, GOOD_TLS, OUTCOME_TLS, ""},
+        {TLS_REQUIRED, false, NO_TLS, OUTCOME_TLS, ""},
+        {TLS_REQUIRED, false, BROKEN_TLS, OUTCOME_TLS, ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench b;
+        struct err err;
+        struct server s = {0};
+        if (rows[i].server != NO_TLS)
+            s.ehlo = "250-test\r\n250 STARTTLS";
+        if (rows[i].server == GOOD_TLS)
+            s.tls = tls_server_self_signed("test", &err);
+        if (rows[i].server == BROKEN_TLS)
+            s.starttls = "220 go\r\n\x15\x03\x01 nonsense";
+        bench_init(&b, NULL);
+        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.tls = rows[i].tls;
+        b.gateway.verify = rows[i].verify;
+        const struct outcome *o = bench_run(&b);
+        if (rows[i].server == BROKEN_TLS) // more than the reply to STARTTLS is never forgiven
+            check(o, OUTCOME_TLS, PHASE_TLS, "more than its reply");
+        else
+            check(o, rows[i].class, rows[i].class == OUTCOME_OK ? PHASE_FINAL : PHASE_TLS, "");
+        if (o->class == OUTCOME_OK)
+            assert_non_null(strstr(b.job.facts, rows[i].facts));
+        else
+            assert_null(strstr(s.dialogue, "MAIL"));
+        bench_free(&b);
+        server_stop(&s);
+        loop_free(&b.loop);
+    }
+}
+
+static void a_failed_handshake_is_tried_again_in_clear_when_tls_is_only_wanted(void **state)
+{
+    struct bench b;
+    // The server says 220, then goes on in clear: our hello is an odd command to it.
+    struct server s = {.ehlo = "250-test\r\n250 STARTTLS"};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.tls = TLS_WANTED;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 2);
+    assert_non_null(strstr(b.job.facts, "in clear"));
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+// 192.0.2.1 (TEST-NET) never answers, or is unreachable at once; either way the other address must
+// win soon.
+static void the_first_address_to_stand_wins(void **state)
+{
+    static const struct fake_name table[] = {
+        {"two.example", NAMES_A, NAMES_OK, 0, {"192.0.2.1", "127.0.0.1"}},
+        {"two.example", NAMES_AAAA, NAMES_OK, 0, {"::1"}},
+        {"slow.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"slow.example", NAMES_AAAA, NAMES_OK, 5000, {"::1"}},
+        {"broken.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"broken.example", NAMES_AAAA, NAMES_FAILED, 0, {NULL}},
+        {0},
+    };
+    static const char *const hosts[] = {"two.example", "slow.example", "broken.example"};
+    for (size_t i = 0; i < 3; i++) {
+        struct bench b;
+        struct server s = {0};
+        bench_init(&b, table);
+        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.host = hosts[i];
+        check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+        assert_true(b.job.finished_ms - b.job.started_ms < 3000);
+        bench_free(&b);
+        server_stop(&s);
+        loop_free(&b.loop);
+    }
+}
+
+static void direct_delivery_follows_the_mx(void **state)
+{
+    static const struct fake_name table[] = {
+        {"good.example", NAMES_MX, NAMES_OK, 0, {"10 one.example", "20 two.example"}},
+        {"one.example", NAMES_A, NAMES_OK, 0, {"127.0.0.2"}},
+        {"two.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"plain.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"null.example", NAMES_MX, NAMES_OK, 0, {"0 "}},
+        {"later.example", NAMES_MX, NAMES_FAILED, 0, {NULL}},
+        {"dead.example", NAMES_MX, NAMES_OK, 0, {"10 gone.example", "20 lame.example"}},
+        {"lame.example", NAMES_A, NAMES_FAILED, 0, {NULL}},
+        {"lame.example", NAMES_AAAA, NAMES_FAILED, 0, {NULL}},
+        {"empty.example", NAMES_TXT, NAMES_OK, 0, {NULL}},
+        {"ip.example", NAMES_MX, NAMES_OK, 0, {"10 127.0.0.1"}},
+        {0},
+    };
+    static const struct {
+        const char *domain;
+        enum outcome_class class;
+        enum outcome_phase phase;
+        uint8_t enhanced[3];
+        const char *text;
+    } rows[] = {
+        {"good.example", OUTCOME_OK, PHASE_FINAL, {0}, "taken"},
+        {"plain.example", OUTCOME_OK, PHASE_FINAL, {0}, "taken"},
+        {"[127.0.0.1]", OUTCOME_OK, PHASE_FINAL, {0}, "taken"},
+        {"null.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 1, 10}, "null MX"},
+        {"none.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 1, 2}, "does not exist"},
+        {"later.example", OUTCOME_DNS, PHASE_RESOLVE, {0}, "made up"},
+        {"dead.example", OUTCOME_DNS, PHASE_RESOLVE, {0}, ""},
+        {"empty.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 4, 4}, "no address"},
+        {"ip.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 4, 4}, "name no host"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        // The preferred one, on the same port of another address, is busy.
+        struct bench b;
+        struct server good = {0}, busy = {.at = "127.0.0.2", .mail = "450 4.2.0 later"};
+        bench_init(&b, table);
+        b.gateway.kind = GATEWAY_DIRECT;
+        b.gateway.host = "";
+        b.gateway.direct_port = server_start(&good, b.loop, 0);
+        server_start(&busy, b.loop, b.gateway.direct_port);
+        b.job.domain = rows[i].domain;
+        const struct outcome *o = bench_run(&b);
+        check(o, rows[i].class, rows[i].phase, rows[i].text);
+        assert_memory_equal(o->enhanced, rows[i].enhanced, 3);
+        assert_false(o->relayed);
+        assert_int_equal(busy.connections, i == 0);
+        bench_free(&b);
+        server_stop(&good);
+        server_stop(&busy);
+        loop_free(&b.loop);
+    }
+}
+
+static void mail_never_comes_back_to_us(void **state)
+{
+    static const struct fake_name table[] = {
+        {"home.example", NAMES_MX, NAMES_OK, 0, {"10 home.example"}},
+        {"home.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"self.example", NAMES_MX, NAMES_OK, 0, {"10 me.example.org", "20 other.example"}},
+        {"meta.example", NAMES_MX, NAMES_OK, 0, {"10 cloud.example"}},
+        {"cloud.example", NAMES_A, NAMES_OK, 0, {"169.254.169.254", "0.0.0.0"}},
+        {0},
+    };
+    static const struct {
+        const char *domain;
+        uint8_t detail;
+    } rows[] = {{"home.example", 6},
+                {"self.example", 6},
+                {"[127.0.0.1]", 6},
+                {"[::1]", 4},
+                {"[IPv6:::1]", 6}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench b;
+        bench_init(&b, table);
+        b.gateway.kind = GATEWAY_DIRECT;
+        b.job.domain = rows[i].domain;
+        const struct outcome *o = bench_run(&b);
+        if (rows[i].detail == 6) {
+            check(o, OUTCOME_REFUSED, PHASE_RESOLVE, "");
+            assert_int_equal(o->enhanced[1], 4);
+            assert_int_equal(o->enhanced[2], 6);
+        } else {
+            check(o, OUTCOME_REFUSED, PHASE_RESOLVE, "");
+        }
+        bench_free(&b);
+        loop_free(&b.loop);
+    }
+}
+
+static void equal_exchangers_share_and_preference_holds(void **state)
+{
+    static const struct names_record records[] = {
+        {.preference = 5, .name = "a.example"},  {.preference = 10, .name = "b.example"},
+        {.preference = 10, .name = "c.example"}, {.preference = 20, .name = "me.example"},
+        {.preference = 20, .name = "d.example"}, {.preference = 30, .name = "e.example"},
+    };
+    struct names_answer answer = {.status = NAMES_OK, .count = 6, .records = records};
+    struct mx_answer *out = xcalloc(1, sizeof(*out));
+    unsigned b_first = 0;
+    for (int i = 0; i < 200; i++) {
+        mx_order("x.example", &answer, "me.example", out);
+        assert_int_equal(out->count, 3);
+        assert_string_equal(out->hosts[0].name, "a.example");
+        b_first += out->hosts[1].name[0] == 'b';
+    }
+    assert_in_range(b_first, 40, 160);
+    mx_order("x.example", &answer, NULL, out);
+    assert_int_equal(out->count, 6);
+    xfree(out);
+}
+
+static void shutting_down_ends_jobs_as_local(void **state)
+{
+    struct bench b;
+    struct server s = {.greeting = "220-wait"};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&s, b.loop, 0);
+    struct timer breath;
+    timer_init(&breath, b.loop, on_breath, &b);
+    timer_start(&breath, 100);
+    submit(&b);
+    loop_run(b.loop);
+    assert_int_equal(s.connections, 1);
+    deliver_free(&b.deliver);
+    loop_run(b.loop); // until done
+    check(&b.rcpts[0].outcome, OUTCOME_LOCAL, PHASE_NONE, "shutting down");
+    bench_free(&b);
+    server_stop(&s);
+    loop_free(&b.loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_is_relayed_and_the_connection_kept),
+        cmocka_unit_test(another_setting_or_a_close_means_another_connection),
+        cmocka_unit_test(a_kept_connection_found_closed_costs_no_outcome),
+        cmocka_unit_test(trouble_has_its_class),
+        cmocka_unit_test(nobody_listening_is_the_network),
+        cmocka_unit_test(our_own_disk_is_nobody_elses_fault),
+        cmocka_unit_test(large_bodies_flow_in_slices),
+        cmocka_unit_test(more_recipients_than_the_server_takes_go_in_turns),
+        cmocka_unit_test(tls_is_as_asked_for),
+        cmocka_unit_test(a_failed_handshake_is_tried_again_in_clear_when_tls_is_only_wanted),
+        cmocka_unit_test(the_first_address_to_stand_wins),
+        cmocka_unit_test(direct_delivery_follows_the_mx),
+        cmocka_unit_test(mail_never_comes_back_to_us),
+        cmocka_unit_test(equal_exchangers_share_and_preference_holds),
+        cmocka_unit_test(shutting_down_ends_jobs_as_local),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
