@@ -272,7 +272,7 @@ static void put_fate(struct writer *w, const struct dsn_rcpt *r)
     char date[TIME_TEXT], line[128];
     if (kind == DSN_SUCCESS) {
         paragraph(w, "    ",
-                  r->delivered ? STR("The message is in the mailbox.")
+                  r->delivered ? STR("The recipient's own mail server took the message.")
                                : STR("The message was passed on to a server that sends no such "
                                      "reports: you will hear no more from here."));
     } else {

@@ -17,9 +17,9 @@ struct dsn_rcpt {
     struct str address;
     struct str orcpt;              // "rfc822;..." decoded; may be empty
     const struct outcome *outcome; // the last one
-    bool expired;          // FAILURE: given up by time or number of tries, not by the outcome alone
-    bool delivered;        // SUCCESS: by LMTP, into the mailbox; else passed on to another server
-    int64_t last_ms;       // the last attempt; 0: none
+    bool expired;    // FAILURE: given up by time or number of tries, not by the outcome alone
+    bool delivered;  // SUCCESS: taken by the recipient's own server; else passed on by a gateway
+    int64_t last_ms; // the last attempt; 0: none
     int64_t will_retry_ms; // DELAY: attempts go on until; 0: without end
 };
 

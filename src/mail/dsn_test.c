@@ -227,7 +227,9 @@ static void a_success_says_how_far(void **state)
     has(text, "Diagnostic-Code: smtp; 250 2.6.0 queued\r\n");
     has(text, "will hear no more from here");
     r.delivered = true;
-    has(written(&d), "Action: delivered\r\n");
+    text = written(&d);
+    has(text, "Action: delivered\r\n");
+    has(text, "    The recipient's own mail server took the message.\r\n");
 }
 
 static void a_report_has_one_message_id(void **state)

@@ -17,10 +17,10 @@ struct report_rcpt {
     enum dsn_kind kind;            // failed for good; still waiting (warn); done
     const struct outcome *outcome; // the last one; class OUTCOME_OK on a failure: nothing was tried
     bool expired;                  // FAILURE: by time or tries
-    bool delivered;                // SUCCESS: by LMTP; else passed on
-    bool passed_dsn;               // SUCCESS: the next server took over NOTIFY and reports itself
-    int64_t last_ms;               // the last attempt, 0: none
-    int64_t will_retry_ms;         // DELAY: until, 0: without end
+    bool delivered;        // SUCCESS: by the recipient's own server (RCPT_DELIVERED); else relayed
+    bool passed_dsn;       // SUCCESS: the next server took over NOTIFY and reports itself
+    int64_t last_ms;       // the last attempt, 0: none
+    int64_t will_retry_ms; // DELAY: until, 0: without end
 };
 
 struct report_input {
