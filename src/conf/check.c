@@ -50,7 +50,7 @@ static void check_relay(struct reader *r, const struct conf_listener *l, const s
                     l->name);
     if (l->auth == LISTEN_AUTH_REQUIRED)
         return;
-    if (l->client_count == 0 && yaml_get(at, "clients") == NULL)
+    if (l->auth == LISTEN_AUTH_OFF && yaml_get(at, "clients") == NULL)
         reader_error(r, place(at, "address"),
                      "`%s` listens beyond this machine but does not say for whom, an open relay; "
                      "add `clients: [%s]`, or `auth: required` with `users`, or `open_relay: true`",

@@ -39,9 +39,19 @@ const char *reader_path(struct reader *r, struct str path)
                         STR_FMT(path));
 }
 
-static int shown(struct str s)
+const char *reader_quote(struct reader *r, struct str text)
 {
-    return s.len > 60 ? 60 : (int)s.len;
+    enum { QUOTED_MAX = 60 };
+    for (size_t i = 0; i + 2 < text.len; i++)
+        if (str_starts(str_make(text.ptr + i, text.len - i), STR("://")))
+            return arena_printf(r->arena, "`%.*s://...`", i > QUOTED_MAX ? QUOTED_MAX : (int)i,
+                                text.ptr);
+    if (text.len <= QUOTED_MAX)
+        return arena_printf(r->arena, "`%.*s`", STR_FMT(text));
+    size_t len = QUOTED_MAX;
+    while (len > 0 && ((unsigned char)text.ptr[len] & 0xc0) == 0x80)
+        len--;
+    return arena_printf(r->arena, "`%.*s...`", (int)len, text.ptr);
 }
 
 // A key that the schema does not know directly under `prefix`.
@@ -67,10 +77,10 @@ static void unknown_key(struct reader *r, const struct yaml_node *key, const cha
             elsewhere = path;
     }
     if (nearest.word == NULL && elsewhere != NULL)
-        reader_error(r, key, "`%.*s` is not a key here; it belongs to %s", shown(key->text),
-                     key->text.ptr, elsewhere);
+        reader_error(r, key, "%s is not a key here; it belongs to %s", reader_quote(r, key->text),
+                     elsewhere);
     else
-        reader_error(r, key, "`%.*s` is not a key here%s", shown(key->text), key->text.ptr,
+        reader_error(r, key, "%s is not a key here%s", reader_quote(r, key->text),
                      reader_suggest(r, &nearest));
 }
 
@@ -295,7 +305,7 @@ static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t 
     }
     for (size_t i = 0; i < r->conf->gateway_count && r->report->count < CONF_REPORT_MAX; i++)
         conf_nearest_offer(&nearest, at->text, r->conf->gateways[i].name);
-    reader_error(r, at, "there is no gateway `%.*s`%s", shown(at->text), at->text.ptr,
+    reader_error(r, at, "there is no gateway %s%s", reader_quote(r, at->text),
                  reader_suggest(r, &nearest));
 }
 

@@ -309,13 +309,18 @@ static const struct {
      "    1 | listeners: {lan: {address: \"192.168.1.5:25\"}}\n"
      "      |                             ^~~~~~~~~~~~~~\n"
      "1 error\n"},
-    {"listeners: {lan: {address: \"0.0.0.0:25\", auth: optional, users: /x}}\n",
+    {"listeners: {lan: {address: \"0.0.0.0:25\"}}\n",
      "w.yaml:1:29: error: `lan` listens beyond this machine but does not say for whom, an open relay; add `clients: [127.0.0.0/8, 192.168.0.0/16, \"fd00::/8\"]`, or `auth: required` with `users`, or `open_relay: true`\n"
-     "    1 | listeners: {lan: {address: \"0.0.0.0:25\", auth: optional, users: /x}}\n"
+     "    1 | listeners: {lan: {address: \"0.0.0.0:25\"}}\n"
      "      |                             ^~~~~~~~~~\n"
-     "w.yaml:1:65: error: cannot open /x: No such file or directory\n"
-     "    1 | listeners: {lan: {address: \"0.0.0.0:25\", auth: optional, users: /x}}\n"
-     "      |                                                                 ^~\n"
+     "1 error\n"},
+    {"listeners: {lan: {address: \"0.0.0.0:25\", clients: [\"::/0\"], auth: optional, users: /nonexistent/users}}\n",
+     "w.yaml:1:51: error: `lan` lets everyone send anywhere without a login, an open relay; name your networks in `clients`, or add `auth: required` with `users`, or `open_relay: true`\n"
+     "    1 | listeners: {lan: {address: \"0.0.0.0:25\", clients: [\"::/0\"], auth: optional, users: /nonexistent/user...\n"
+     "      |                                                   ^\n"
+     "w.yaml:1:84: error: cannot open /nonexistent/users: No such file or directory\n"
+     "    1 | ...teners: {lan: {address: \"0.0.0.0:25\", clients: [\"::/0\"], auth: optional, users: /nonexistent/users}}\n"
+     "      |                                                                                    ^~~~~~~~~~~~~~~~~~\n"
      "2 errors\n"},
     {"listeners: {lan: {address: \"[fd00::25]:25\"}}\n",
      "w.yaml:1:29: error: `lan` listens beyond this machine but does not say for whom, an open relay; add `clients: [\"fd00::/64\"]`, or `auth: required` with `users`, or `open_relay: true`\n"
@@ -342,13 +347,13 @@ static const struct {
      "    1 | listeners: {lan: {address: \"127.0.0.1:25\", auth: on}}\n"
      "      |                                                  ^~\n"
      "1 error\n"},
-    {"listeners: {lan: {address: \"127.0.0.1:25\", cert: /x.pem}}\n",
+    {"listeners: {lan: {address: \"127.0.0.1:25\", cert: /nonexistent/x.pem}}\n",
      "w.yaml:1:50: error: a certificate needs its private key; add: key: /path/to/key.pem\n"
-     "    1 | listeners: {lan: {address: \"127.0.0.1:25\", cert: /x.pem}}\n"
-     "      |                                                  ^~~~~~\n"
-     "w.yaml:1:50: error: there is no file /x.pem\n"
-     "    1 | listeners: {lan: {address: \"127.0.0.1:25\", cert: /x.pem}}\n"
-     "      |                                                  ^~~~~~\n"
+     "    1 | listeners: {lan: {address: \"127.0.0.1:25\", cert: /nonexistent/x.pem}}\n"
+     "      |                                                  ^~~~~~~~~~~~~~~~~~\n"
+     "w.yaml:1:50: error: there is no file /nonexistent/x.pem\n"
+     "    1 | listeners: {lan: {address: \"127.0.0.1:25\", cert: /nonexistent/x.pem}}\n"
+     "      |                                                  ^~~~~~~~~~~~~~~~~~\n"
      "2 errors\n"},
     {"listeners: {lan: {address: \"127.0.0.1:25\", message_size: 10KiB}}\n",
      "w.yaml:1:58: error: message_size must be from 64KiB to 2GiB\n"
@@ -425,13 +430,13 @@ static const struct {
      "      |                        ^~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://a.example/x\"}}\n",
-     "w.yaml:1:24: error: `a.example/x` in the url is not a host name; nothing follows host and port in a mail url\n"
+     "w.yaml:1:24: error: there is no good host name in the url; nothing follows host and port in a mail url\n"
      "    1 | gateways: {isp: {url: \"smtp://a.example/x\"}}\n"
      "      |                        ^~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://a.example:99999\"}}\n",
      "w.yaml:1:24: error: the port in the url must be a number from 1 to 65535\n"
-     "    1 | gateways: {isp: {url: \"smtp://a.example:99999\"}}\n"
+     "    1 | gateways: {isp: {url: \"smtp://a.example:*****\"}}\n"
      "      |                        ^~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://a%zz@a.example\", password: !env PATH}}\n",
@@ -440,7 +445,7 @@ static const struct {
      "      |                        ^~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://b\\u00fccher.example\"}}\n",
-     "w.yaml:1:24: error: `bücher.example` in the url is not a host name; international names are written as xn--..., IPv6 in brackets\n"
+     "w.yaml:1:24: error: there is no good host name in the url; international names are written as xn--..., IPv6 in brackets\n"
      "    1 | gateways: {isp: {url: \"smtp://b\\u00fccher.example\"}}\n"
      "      |                        ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
@@ -567,6 +572,31 @@ static const struct {
      "w.yaml:2:22: error: `b` leads back to our own listener `a`, a loop; mail would never leave\n"
      "    2 | gateways: {b: {url: \"lmtp+unix:///run/l\"}}\n"
      "      |                      ^~~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"hostname: \"smtp://me:geheim@a.example\"\n",
+     "w.yaml:1:12: error: hostname is a host name or an address in brackets, not `smtp://...`\n"
+     "    1 | hostname: \"smtp://me:******@a.example\"\n"
+     "      |            ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"gateways: {isp: {url: \"me:geheim@a.example\"}}\n",
+     "w.yaml:1:24: error: a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://\n"
+     "    1 | gateways: {isp: {url: \"me:******@a.example\"}}\n"
+     "      |                        ^~~~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"gateways: {isp: {url: \"smtp://me:geheim\"}}\n",
+     "w.yaml:1:24: error: the port in the url must be a number from 1 to 65535\n"
+     "    1 | gateways: {isp: {url: \"smtp://me:******\"}}\n"
+     "      |                        ^~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"routes: [{via: [\"smtp://me:geheim@a.example\"]}]\n",
+     "w.yaml:1:18: error: there is no gateway `smtp://...`\n"
+     "    1 | routes: [{via: [\"smtp://me:******@a.example\"]}]\n"
+     "      |                  ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"\"smtp://me:geheim@a.example\": x\n",
+     "w.yaml:1:2: error: `smtp://...` is not a key here\n"
+     "    1 | \"smtp://me:******@a.example\": x\n"
+     "      |  ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://me@a.example\", password: !fiel x}}\n",
      "w.yaml:1:62: error: the tag !fiel is not known; did you mean `!file`? (!file, !env, !credential, !command)\n"

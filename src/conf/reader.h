@@ -26,6 +26,9 @@ void reader_warn(struct reader *r, const struct yaml_node *at, const char *forma
 // "; did you mean `x`?" or "".
 const char *reader_suggest(struct reader *r, const struct conf_nearest *nearest);
 
+// `text`, not too long; of a url only the scheme, because a password may stand in it.
+const char *reader_quote(struct reader *r, struct str text);
+
 // The path as it is opened: relative ones start at the configuration's directory.
 const char *reader_path(struct reader *r, struct str path);
 

@@ -44,7 +44,7 @@ struct conf_span {
 struct conf_source {
     const char *name;
     struct str text;
-    struct conf_span *secrets; // ascending
+    struct conf_span *secrets;
     size_t secret_count, secret_cap;
     bool broken; // no YAML: secrets may be missing, guess widely
 };

@@ -175,8 +175,10 @@ const struct conf_key conf_keys[] = {
      IN_LISTENER(auth),
      .fallback = "off",
      .words = listener_auth,
-     .help = "Whether clients log in: `off`: not offered; `optional`: those outside `clients` "
-             "must; `required`: everyone must. Needs `users`."},
+     .help =
+         "Whether clients log in: `off`: not offered; `optional`: those who may send may log in "
+         "too; `required`: everyone must. With either of the last two and without `clients`, "
+         "anyone who logs in may send. Needs `users`."},
     {.path = "listeners.NAME.users",
      .type = CONF_PATH,
      IN_LISTENER(users),
@@ -187,11 +189,10 @@ const struct conf_key conf_keys[] = {
     {.path = "listeners.NAME.clients",
      .type = CONF_RANGES,
      AT2(conf_listener, clients, client_count),
-     .unset = "this machine only; everyone when `auth` is `required`",
+     .unset = "this machine; with `auth` also everyone who logs in",
      .example = "[192.168.1.0/24, 192.168.2.40-192.168.2.47]",
-     .help = "Who may connect: addresses, networks, or ranges from-to. With `auth: required` they "
-             "must log in besides; with `auth: optional` they need not, and others may come and "
-             "log in."},
+     .help = "Who may connect: addresses, networks, or ranges from-to. Nobody else gets in, with a "
+             "login or without. With `auth: required` they must log in besides."},
     {.path = "listeners.NAME.from",
      .type = CONF_GLOBS,
      AT2(conf_listener, from, from_count),

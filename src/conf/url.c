@@ -122,8 +122,8 @@ static bool read_host(struct reader *r, const struct yaml_node *node, struct str
         return false;
     }
     if (!value_is_host(host)) {
-        reader_error(r, node, "`%.*s` in the url is not a host name%s",
-                     host.len > 80 ? 80 : (int)host.len, host.ptr,
+        // Not quoted: with the @ forgotten it is a piece of the login.
+        reader_error(r, node, "there is no good host name in the url%s",
                      memchr(host.ptr, '/', host.len) != NULL
                          ? "; nothing follows host and port in a mail url"
                          : "; international names are written as xn--..., IPv6 in brackets");

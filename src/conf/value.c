@@ -8,8 +8,8 @@
 
 static bool wrong(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
 {
-    reader_error(r, node, "%s is %s, not `%.*s`", conf_key_name(key), conf_type_words(key),
-                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr);
+    reader_error(r, node, "%s is %s, not %s", conf_key_name(key), conf_type_words(key),
+                 reader_quote(r, node->text));
     return false;
 }
 
@@ -67,9 +67,8 @@ static bool wrong_word(struct reader *r, const struct conf_key *key, const struc
         buf_printf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
         conf_nearest_offer(&nearest, node->text, w->word);
     }
-    reader_error(r, node, "`%.*s` is not a word for %s%s (%s%s)",
-                 node->text.len > 60 ? 60 : (int)node->text.len, node->text.ptr, conf_key_name(key),
-                 reader_suggest(r, &nearest), buf_cstr(&list),
+    reader_error(r, node, "%s is not a word for %s%s (%s%s)", reader_quote(r, node->text),
+                 conf_key_name(key), reader_suggest(r, &nearest), buf_cstr(&list),
                  key->type == CONF_INT ? ", or a number" : "");
     buf_free(&list);
     return false;

@@ -56,21 +56,24 @@ static struct str token_text(struct builder *b, struct fy_token *token)
     return text != NULL ? arena_dup(b->arena, str_make(text, len)) : STR("");
 }
 
-// The password part of scheme://user:password@host.
+// The password part of scheme://user:password@host, also where the scheme or the host was
+// forgotten.
 static void hide_in_url(struct builder *b, const struct yaml_node *n)
 {
     struct str raw = str_make(b->source->text.ptr + n->place.begin, n->place.end - n->place.begin);
-    size_t at = raw.len;
+    size_t from = 0, at = raw.len;
     while (at > 0 && raw.ptr[at - 1] != '@')
         at--;
-    for (size_t i = 0; i + 2 < at; i++) {
-        if (raw.ptr[i] != '/' || raw.ptr[i + 1] != '/')
-            continue;
-        size_t colon = i + 2 + str_find(str_make(raw.ptr + i + 2, at - i - 2), ':');
-        if (colon + 1 < at)
-            conf_source_hide(b->source, n->place.begin + colon + 1, n->place.begin + at - 1);
-        return;
-    }
+    for (size_t i = 0; i + 2 < raw.len && from == 0; i++)
+        if (raw.ptr[i] == '/' && raw.ptr[i + 1] == '/')
+            from = i + 2;
+    size_t colon = from + str_find(str_make(raw.ptr + from, raw.len - from), ':');
+    uint64_t port;
+    if (at > colon + 1)
+        conf_source_hide(b->source, n->place.begin + colon + 1, n->place.begin + at - 1);
+    else if (at == 0 && from > 0 && colon < raw.len && raw.ptr[from] != '[' &&
+             !str_u64(str_make(raw.ptr + colon + 1, raw.len - colon - 1), UINT16_MAX, &port))
+        conf_source_hide(b->source, n->place.begin + colon + 1, n->place.end);
 }
 
 static void hide_secret(struct builder *b, const struct yaml_node *n)
