@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: ISC
+// DNS look-ups by libunbound, which resolves, caches and validates inside this process on our loop.
+//
+// Invariants
+//  1. An answer is copied out of libunbound's hands at once and told later by a deferred call: no
+//     callback of ours ever runs inside libunbound, so the owner may do anything in it.
+//  2. A query that was cancelled or timed out while libunbound works on it stays as an orphan until
+//     libunbound calls back, for it cannot be taken back there.
+//  3. All options come before ub_ctx_zone_remove, which makes them final.
+#include "sys/names.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "sys/names_event.h"
+#include "sys/names_hosts.h"
+#include "sys/names_parse.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <unbound.h>
+#include <unistd.h>
+
+enum { TIMEOUT_MS = 10 * 1000, CLASS_IN = 1, SECURE = 2, BOGUS = 1 };
+
+struct names {
+    struct names_base base; // libunbound's loop
+    struct loop *loop;
+    struct ub_ctx *ub;
+    struct hosts *hosts;
+    int timeout_ms;
+    struct link queries;
+    struct link orphans;
+};
+
+struct names_query {
+    struct link link;
+    struct names *names;
+    enum names_type type;
+    void (*done)(void *ctx, const struct names_answer *answer);
+    void *ctx;
+    struct arena *arena;
+    struct names_answer answer;
+    struct defer told;
+    struct timer timeout;
+    bool in_flight; // libunbound will call back
+    bool orphan;
+    bool telling;
+};
+
+// ---- the resolver
+
+static bool set_servers(struct ub_ctx *ub, const char *const *servers, struct err *err)
+{
+    if (servers == NULL || servers[0] == NULL) {
+        int rc = ub_ctx_resolvconf(ub, NULL);
+        if (rc == 0)
+            return true;
+        err_set(err, "cannot read the name servers from /etc/resolv.conf: %s", ub_strerror(rc));
+        return false;
+    }
+    for (; *servers != NULL; servers++) {
+        struct net_addr addr;
+        char ip[NET_ADDR_TEXT], text[NET_ADDR_TEXT + 8];
+        if (!net_addr_parse(str_of(*servers), 53, &addr) || addr.family == NET_UNIX) {
+            err_set(err, "\"%s\" is no name server: give an address, or address:port", *servers);
+            return false;
+        }
+        snprintf(text, sizeof(text), "%s@%u", net_addr_format_ip(&addr, ip), addr.port);
+        int rc = ub_ctx_set_fwd(ub, text);
+        if (rc != 0) {
+            err_set(err, "cannot use the name server %s: %s", *servers, ub_strerror(rc));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool set_options(struct ub_ctx *ub, struct err *err)
+{
+    static const char *const options[][2] = {
+        {"do-not-query-localhost:", "no"}, // a resolver on this machine is the usual case
+        {"unblock-lan-zones:", "yes"},     // PTR of private addresses: the LAN's resolver knows
+        {"insecure-lan-zones:", "yes"},
+        {"infra-host-ttl:", "30"}, // a server that was away is asked again soon
+        {"infra-keep-probing:", "yes"},
+        {"use-syslog:", "no"},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        int rc = ub_ctx_set_option(ub, options[i][0], options[i][1]);
+        if (rc != 0) {
+            err_set(err, "cannot set the resolver's option %s %s: %s", options[i][0], options[i][1],
+                    ub_strerror(rc));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool set_anchor(struct ub_ctx *ub, const char *file, struct err *err)
+{
+    if (file == NULL)
+        return true;
+    int rc = access(file, R_OK) == 0 ? ub_ctx_add_ta_file(ub, file) : 0;
+    if (access(file, R_OK) != 0)
+        err_sys(err, errno, "cannot read the DNSSEC trust anchor %s", file);
+    else if (rc != 0)
+        err_set(err, "cannot use the DNSSEC trust anchor %s: %s", file, ub_strerror(rc));
+    else
+        return true;
+    return false;
+}
+
+// Names libunbound would deny by itself, although a site may well use them inside.
+static bool open_zones(struct ub_ctx *ub, struct err *err)
+{
+    static const char *const zones[] = {"test.", "home.arpa."};
+    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+        int rc = ub_ctx_zone_remove(ub, zones[i]);
+        if (rc != 0) {
+            err_set(err, "cannot start the resolver: %s", ub_strerror(rc));
+            return false;
+        }
+    }
+    return true;
+}
+
+struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err)
+{
+    struct names *names = xcalloc(1, sizeof(*names));
+    names->loop = loop;
+    names->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
+    list_init(&names->queries);
+    list_init(&names->orphans);
+    names_base_init(&names->base, loop);
+    names->hosts = hosts_new(settings->hosts_file != NULL ? settings->hosts_file : "/etc/hosts");
+    err->code = 0;
+    names->ub = ub_ctx_create_ub_event(&names->base.ub);
+    if (names->ub == NULL)
+        err_set(err, "cannot create the resolver: out of memory or descriptors");
+    else
+        ub_ctx_debugout(names->ub, NULL); // it would write to standard error
+    if (names->ub != NULL && set_options(names->ub, err) &&
+        set_servers(names->ub, settings->servers, err) &&
+        set_anchor(names->ub, settings->anchor_file, err) && open_zones(names->ub, err))
+        return names;
+    names_free(&names);
+    return NULL;
+}
+
+static void query_free(struct names_query *q)
+{
+    timer_stop(&q->timeout);
+    defer_cancel(&q->told);
+    list_remove(&q->link);
+    arena_free(&q->arena);
+    xfree(q);
+}
+
+void names_free(struct names **names_ptr)
+{
+    struct names *names = *names_ptr;
+    *names_ptr = NULL;
+    if (names == NULL)
+        return;
+    // Should libunbound call back while it goes, it finds orphans only.
+    struct names_query *q;
+    list_each (&names->queries, q, struct names_query, link)
+        q->orphan = true;
+    if (names->ub != NULL)
+        ub_ctx_delete(names->ub);
+    list_each (&names->queries, q, struct names_query, link)
+        query_free(q);
+    list_each (&names->orphans, q, struct names_query, link)
+        query_free(q);
+    hosts_free(&names->hosts);
+    xfree(names);
+}
+
+// ---- answers
+
+// Nobody waits for it any more.
+static void let_go(struct names_query *q)
+{
+    if (!q->in_flight) {
+        query_free(q);
+        return;
+    }
+    timer_stop(&q->timeout);
+    defer_cancel(&q->told);
+    q->orphan = true;
+    list_remove(&q->link);
+    list_append(&q->names->orphans, &q->link);
+}
+
+static void tell(void *ctx)
+{
+    struct names_query *q = ctx;
+    if (q->in_flight) {
+        struct names_answer answer = q->answer; // a time-out's: it owns nothing
+        let_go(q);
+        q->done(q->ctx, &answer);
+        return;
+    }
+    // The owner may free the whole resolver in its callback; the answer must last until it returns.
+    list_remove(&q->link);
+    q->telling = true;
+    q->done(q->ctx, &q->answer);
+    query_free(q);
+}
+
+static void tell_later(struct names_query *q)
+{
+    timer_stop(&q->timeout);
+    loop_defer(q->names->loop, &q->told, tell, q);
+}
+
+static void on_timeout(void *ctx)
+{
+    struct names_query *q = ctx;
+    q->answer = (struct names_answer){.status = NAMES_FAILED};
+    snprintf(q->answer.why, sizeof(q->answer.why), "no answer from the name servers within %d s",
+             (q->names->timeout_ms + 999) / 1000);
+    tell(q);
+}
+
+static void on_answer(void *ctx, int rcode, void *packet, int len, int security, char *why_bogus,
+                      int was_ratelimited)
+{
+    struct names_query *q = ctx;
+    q->in_flight = false;
+    if (q->orphan) {
+        query_free(q);
+        return;
+    }
+    struct names_answer *answer = &q->answer;
+    // The packet's own code counts: the one given is 0 for a name that does not exist.
+    if (rcode == 0 && packet != NULL && len > 0)
+        names_parse(packet, (size_t)len, q->type, q->arena, answer);
+    else {
+        *answer = (struct names_answer){.status = NAMES_FAILED};
+        snprintf(answer->why, sizeof(answer->why), "the name servers could not answer%s",
+                 rcode == 2 ? " (SERVFAIL)" : "");
+    }
+    answer->secure = security == SECURE && answer->status != NAMES_FAILED;
+    if (security == BOGUS) {
+        answer->status = NAMES_BOGUS;
+        answer->count = 0;
+        snprintf(answer->why, sizeof(answer->why), "%s",
+                 why_bogus != NULL ? why_bogus : "DNSSEC validation failed");
+    }
+    tell_later(q);
+}
+
+// ---- what is known without asking
+
+static void add_addr(struct names_query *q, struct names_record *records, const char *ip,
+                     const struct net_addr *addr)
+{
+    struct net_addr parsed;
+    if (addr == NULL) {
+        net_addr_parse_ip(str_of(ip), &parsed);
+        addr = &parsed;
+    }
+    enum net_family wanted = q->type == NAMES_A ? NET_IPV4 : NET_IPV6;
+    if (addr->family == wanted && q->answer.count < NAMES_RECORDS_MAX)
+        records[q->answer.count++].addr = *addr;
+}
+
+static bool is_localhost(const char *name)
+{
+    struct str s = str_of(name);
+    if (s.len > 0 && s.ptr[s.len - 1] == '.')
+        s.len--;
+    return str_ieq(s, STR("localhost")) || str_iends(s, STR(".localhost"));
+}
+
+static bool answer_here(struct names_query *q, const char *name)
+{
+    if (q->type != NAMES_A && q->type != NAMES_AAAA)
+        return false;
+    const struct hosts_entry *entry = hosts_get(q->names->hosts, name);
+    bool local = is_localhost(name);
+    if (entry == NULL && !local)
+        return false;
+    struct names_record *records =
+        arena_alloc(q->arena, NAMES_RECORDS_MAX * sizeof(struct names_record));
+    q->answer = (struct names_answer){.records = records};
+    for (; entry != NULL && !local; entry = entry->next)
+        add_addr(q, records, NULL, &entry->addr);
+    if (local) { // RFC 6761 section 6.3
+        add_addr(q, records, "127.0.0.1", NULL);
+        add_addr(q, records, "::1", NULL);
+    }
+    q->answer.status = q->answer.count > 0 ? NAMES_OK : NAMES_NODATA;
+    return true;
+}
+
+// "192.0.2.1" asked for its PTR means 1.2.0.192.in-addr.arpa.
+static void reverse_name(const struct net_addr *ip, char out[80])
+{
+    size_t at = 0;
+    if (ip->family == NET_IPV4) {
+        snprintf(out, 80, "%u.%u.%u.%u.in-addr.arpa", ip->bytes[3], ip->bytes[2], ip->bytes[1],
+                 ip->bytes[0]);
+        return;
+    }
+    for (int i = 15; i >= 0; i--)
+        at += (size_t)snprintf(out + at, 80 - at, "%x.%x.", ip->bytes[i] & 15, ip->bytes[i] >> 4);
+    snprintf(out + at, 80 - at, "ip6.arpa");
+}
+
+struct names_query *names_lookup(struct names *names, const char *name, enum names_type type,
+                                 void (*done)(void *ctx, const struct names_answer *answer),
+                                 void *ctx)
+{
+    struct names_query *q = xcalloc(1, sizeof(*q));
+    *q = (struct names_query){
+        .names = names, .type = type, .done = done, .ctx = ctx, .arena = arena_new()};
+    timer_init(&q->timeout, names->loop, on_timeout, q);
+    list_append(&names->queries, &q->link);
+    if (answer_here(q, name)) {
+        tell_later(q);
+        return q;
+    }
+    struct net_addr ip;
+    char reverse[80];
+    if (type == NAMES_PTR && net_addr_parse_ip(str_of(name), &ip)) {
+        reverse_name(&ip, reverse);
+        name = reverse;
+    }
+    timer_start(&q->timeout, names->timeout_ms);
+    q->in_flight = true; // it may call back at once, from its cache
+    int rc = ub_resolve_event(names->ub, name, (int)type, CLASS_IN, q, on_answer, NULL);
+    if (rc == 0)
+        return q;
+    q->in_flight = false;
+    // What cannot be a name does not exist, now or later.
+    q->answer.status = rc == UB_SYNTAX ? NAMES_NXDOMAIN : NAMES_FAILED;
+    snprintf(q->answer.why, sizeof(q->answer.why), "the resolver could not ask: %s",
+             ub_strerror(rc));
+    tell_later(q);
+    return q;
+}
+
+void names_cancel(struct names_query **query)
+{
+    struct names_query *q = *query;
+    *query = NULL;
+    if (q != NULL && !q->telling && !q->orphan)
+        let_go(q);
+}
