@@ -366,7 +366,7 @@ static void read_routes(struct reader *r)
 static struct conf *fill(struct reader *r)
 {
     struct conf *conf = r->conf;
-    r->root = yaml_parse(&r->source, r->arena, r->report);
+    r->root = yaml_parse(&r->source, r->tree, r->report);
     if (r->root == NULL)
         return conf;
     if (r->root->kind != YAML_MAP) {
@@ -395,7 +395,8 @@ static struct conf *read_text(const char *name, struct str text, bool others_may
                               struct conf_report *report)
 {
     struct arena *arena = arena_new();
-    struct reader r = {.arena = arena, .report = report, .others_may_read = others_may_read};
+    struct reader r = {
+        .arena = arena, .tree = arena_new(), .report = report, .others_may_read = others_may_read};
     unsigned errors = report->errors;
     r.source = (struct conf_source){.name = name, .text = text};
     r.conf = arena_alloc(arena, sizeof(*r.conf));
@@ -404,6 +405,7 @@ static struct conf *read_text(const char *name, struct str text, bool others_may
     atomic_init(&r.conf->refs, 1);
     fill(&r);
     xfree(r.source.secrets);
+    arena_free(&r.tree);
     if (report->errors > errors)
         conf_unref(&r.conf);
     return r.conf;

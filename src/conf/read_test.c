@@ -1143,6 +1143,23 @@ static void problems_are_kept_up_to_a_limit(void **state)
     buf_free(&text);
 }
 
+static void errors_displace_warnings(void **state)
+{
+    struct buf text;
+    buf_init(&text, 100000);
+    buf_puts(&text, "gateways:\n");
+    for (int i = 0; i < 100; i++)
+        buf_printf(&text, "  g%d: {url: \"smtp://me:x@a.example\"}\n", i);
+    buf_puts(&text, "queue: {retry: [x]}\nroutes: [{via: nobody}]\n");
+    struct reading *r = read_it(buf_str(&text), true);
+    assert_int_equal(r->report.warnings, 100);
+    assert_int_equal(r->report.count, CONF_REPORT_MAX);
+    expect_said(r, "error: queue.retry is");
+    expect_said(r, "error: there is no gateway `nobody`");
+    done(r);
+    buf_free(&text);
+}
+
 static void entries_are_limited(void **state)
 {
     struct buf text;
@@ -1217,6 +1234,7 @@ int main(void)
         IN_FOLDER(private_keys_are_private),
         cmocka_unit_test(a_missing_file_is_told),
         cmocka_unit_test(problems_are_kept_up_to_a_limit),
+        cmocka_unit_test(errors_displace_warnings),
         cmocka_unit_test(entries_are_limited),
         cmocka_unit_test(a_file_too_large_is_refused),
         cmocka_unit_test(long_lines_are_cut_around_the_mistake),

@@ -6,8 +6,9 @@
 #include "conf/yaml.h"
 
 struct reader {
-    struct conf *conf; // being filled
-    struct arena *arena;
+    struct conf *conf;   // being filled
+    struct arena *arena; // the snapshot's
+    struct arena *tree;  // gone when the reading is done
     struct conf_source source;
     struct conf_report *report;
     struct yaml_node *root;

@@ -217,12 +217,26 @@ static bool before(const struct conf_problem *a, const struct conf_problem *b)
     return a->line != b->line ? a->line < b->line : a->column < b->column;
 }
 
+// Makes room for an error, which is worth more than a warning.
+static bool drop_warning(struct conf_report *report)
+{
+    for (size_t i = report->count; i-- > 0;) {
+        if (!report->problems[i].warning)
+            continue;
+        report->count--;
+        memmove(&report->problems[i], &report->problems[i + 1],
+                (report->count - i) * sizeof(report->problems[0]));
+        return true;
+    }
+    return false;
+}
+
 void conf_report_add(struct conf_report *report, const struct conf_source *source, bool warning,
                      const struct conf_place *place, const char *format, va_list args)
 {
     unsigned *counter = warning ? &report->warnings : &report->errors;
     (*counter)++;
-    if (report->count == CONF_REPORT_MAX)
+    if (report->count == CONF_REPORT_MAX && (warning || !drop_warning(report)))
         return;
     char sentence[SENTENCE_MAX];
     vsnprintf(sentence, sizeof(sentence), format, args);
