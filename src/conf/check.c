@@ -211,6 +211,16 @@ static const struct conf_listener *own_listener(struct reader *r, struct map *ta
     return !r->report->text_only && host_owns(addr) ? l : NULL;
 }
 
+static bool listens_on_port(const struct conf *conf, uint16_t port)
+{
+    for (size_t i = 0; i < conf->listener_count; i++)
+        for (size_t j = 0; j < conf->listeners[i].address_count; j++)
+            if (conf->listeners[i].addresses[j].family != NET_UNIX &&
+                conf->listeners[i].addresses[j].port == port)
+                return true;
+    return false;
+}
+
 static void check_loop(struct reader *r, struct map *taken, const struct conf_gateway *g)
 {
     static const char *const local[] = {"127.0.0.1", "::1"};
@@ -222,13 +232,18 @@ static void check_loop(struct reader *r, struct map *taken, const struct conf_ga
     } else if (net_addr_parse_ip(str_of(g->host), &addr)) {
         addr.port = g->port;
         l = own_listener(r, taken, &addr);
-    } else if (str_ieq(str_of(g->host), STR("localhost")) ||
-               str_ieq(str_of(g->host), str_of(r->conf->hostname))) {
+    } else if (str_ieq(str_of(g->host), STR("localhost"))) {
         for (size_t i = 0; i < 2 && l == NULL; i++) {
             net_addr_parse_ip(str_of(local[i]), &addr);
             addr.port = g->port;
             l = own_listener(r, taken, &addr);
         }
+    } else if (str_ieq(str_of(g->host), str_of(r->conf->hostname)) &&
+               listens_on_port(r->conf, g->port)) {
+        reader_warn(r, place(r->gateway_at[g->index], "url"),
+                    "`%s` has our own `hostname`; if that is this machine, mail goes round in a "
+                    "loop",
+                    g->name);
     }
     if (l != NULL)
         reader_error(r, place(r->gateway_at[g->index], "url"),

@@ -399,6 +399,26 @@ static const struct {
      "    1 | gateways: {isp: {tls: required}}\n"
      "      |            ^~~\n"
      "1 error\n"},
+    {"gateways: {isp: {url: }}\n",
+     "w.yaml:1:18: error: url is text such as smtp+starttls://user@host:587\n"
+     "    1 | gateways: {isp: {url: }}\n"
+     "      |                  ^~~\n"
+     "1 error\n"},
+    {"gateways: {isp: {url: [a]}}\n",
+     "w.yaml:1:23: error: url is text such as smtp+starttls://user@host:587\n"
+     "    1 | gateways: {isp: {url: [a]}}\n"
+     "      |                       ^\n"
+     "1 error\n"},
+    {"gateways: {isp: {url: \"smtp://@a.example\"}}\n",
+     "w.yaml:1:24: error: the url has an @ but no user before it\n"
+     "    1 | gateways: {isp: {url: \"smtp://@a.example\"}}\n"
+     "      |                        ^~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"gateways: [isp]\n",
+     "w.yaml:1:11: error: gateways is a map of keys and values here\n"
+     "    1 | gateways: [isp]\n"
+     "      |           ^\n"
+     "1 error\n"},
     {"gateways: {isp: {ulr: \"smtp://a.example\"}}\n",
      "w.yaml:1:18: error: `ulr` is not a key here; did you mean `url`?\n"
      "    1 | gateways: {isp: {ulr: \"smtp://a.example\"}}\n"
@@ -572,6 +592,18 @@ static const struct {
      "w.yaml:2:22: error: `b` leads back to our own listener `a`, a loop; mail would never leave\n"
      "    2 | gateways: {b: {url: \"lmtp+unix:///run/l\"}}\n"
      "      |                      ^~~~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
+    {"hostname: mail.example.org\n"
+     "gateways: {isp: {url: \"smtp://Mail.example.org\"}}\n",
+     "w.yaml:2:24: warning: `isp` has our own `hostname`; if that is this machine, mail goes round in a loop\n"
+     "    2 | gateways: {isp: {url: \"smtp://Mail.example.org\"}}\n"
+     "      |                        ^~~~~~~~~~~~~~~~~~~~~~~\n"
+     "1 warning\n"},
+    {"listeners: {a: {address: \"0.0.0.0:25\", open_relay: true}}\n"
+     "gateways: {b: {url: \"smtp://127.0.0.2\"}}\n",
+     "w.yaml:2:22: error: `b` leads back to our own listener `a`, a loop; mail would never leave\n"
+     "    2 | gateways: {b: {url: \"smtp://127.0.0.2\"}}\n"
+     "      |                      ^~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"hostname: \"smtp://me:geheim@a.example\"\n",
      "w.yaml:1:12: error: hostname is a host name or an address in brackets, not `smtp://...`\n"
