@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "sys/log.h"
 #include "sys/stream.h"
 
@@ -46,14 +47,15 @@ static void write_tagged(struct reply *r, char tag, const char *text, size_t len
 
 static void write_format(struct reply *r, char tag, const char *format, va_list args)
 {
-    struct buf line;
+    struct buf line, safe;
     buf_init(&line, LIMIT_CONTROL_LINE);
+    buf_init(&safe, LIMIT_CONTROL_LINE * 4);
     buf_vprintf(&line, format, args);
-    for (size_t i = 0; i < line.len; i++)
-        if (line.data[i] == '\n' || line.data[i] == '\r')
-            line.data[i] = ' ';
-    write_tagged(r, tag, line.data, line.len);
+    // Subjects and replies are strangers' text: a terminal must not obey it.
+    utf8_escape(&safe, buf_str(&line));
+    write_tagged(r, tag, safe.data, safe.len);
     buf_free(&line);
+    buf_free(&safe);
 }
 
 void reply_line(struct reply *r, const char *format, ...)

@@ -304,6 +304,43 @@ static void adopt_states(struct queue *q, struct qmsg *m, const struct store_mes
     atomic_fetch_add(&q->recipients, waiting);
 }
 
+static void keep_doubt(struct queue *q, uint64_t id)
+{
+    if (q->doubt_count == q->doubt_cap) {
+        q->doubt_cap = q->doubt_cap > 0 ? q->doubt_cap * 2 : 64;
+        q->doubts = xrealloc(q->doubts, q->doubt_cap * sizeof(*q->doubts));
+    }
+    q->doubts[q->doubt_count++] = id;
+}
+
+// The in-doubt record of an unclean end, in the timeline of each message it may concern.
+static void record_doubts(struct queue *q)
+{
+    enum { BATCH = 500 };
+    struct store_op ops[BATCH];
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < q->doubt_count; i += BATCH) {
+        size_t n = q->doubt_count - i < BATCH ? q->doubt_count - i : BATCH;
+        for (size_t k = 0; k < n; k++)
+            ops[k] = (struct store_op){.kind = STORE_NOTE,
+                                       .id = q->doubts[i + k],
+                                       .wall_ms = now,
+                                       .text = "in doubt: the last run ended without notice while "
+                                               "this may have been on its way out; if it "
+                                               "was, the recipient gets a copy"};
+        queue_record(q, ops, n);
+    }
+    if (q->doubt_count > 0)
+        log_warn(
+            "in-doubt", 0,
+            "the last run ended without notice: %zu message%s may have been on the way out; copies "
+            "are possible, and noted with each",
+            q->doubt_count, q->doubt_count == 1 ? "" : "s");
+    xfree(q->doubts);
+    q->doubts = NULL;
+    q->doubt_count = q->doubt_cap = 0;
+}
+
 void queue_adopt(struct queue *q, struct store_message *from)
 {
     int64_t accepted_ms;
@@ -343,8 +380,7 @@ void queue_adopt(struct queue *q, struct store_message *from)
         int64_t now = clock_wall_ms();
         m->warned = q->conf->queue.warn_ms > 0 && now - m->accepted_ms >= q->conf->queue.warn_ms;
         if (from->maybe_repeated)
-            log_info("in-doubt", m->id,
-                     "may have been on its way out when the last run ended: a copy is possible");
+            keep_doubt(q, m->id);
         qmsg_schedule(q, m);
     } else {
         // Fresh mail goes through the same planning, in this turn.
@@ -409,6 +445,7 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     q->parts = *parts;
     q->started = true;
     timer_init(&q->timer, parts->loop, on_timer, q);
+    record_doubts(q);
     queue_wake(q);
 }
 
@@ -507,6 +544,7 @@ void queue_free(struct queue **qp)
     map_free(&q->lanes);
     map_free(&q->lasts);
     xfree(q->gateways);
+    xfree(q->doubts);
     conf_unref(&q->conf);
     xfree(q);
     *qp = NULL;

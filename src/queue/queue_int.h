@@ -130,6 +130,8 @@ struct queue {
     atomic_uint_fast64_t recipients; // waiting, read by other threads
     atomic_uint_fast64_t recipients_max;
     struct queue_counts counts;
+    uint64_t *doubts; // ids adopted before the start that may have been on their way at a crash
+    size_t doubt_count, doubt_cap;
     void (*idle)(void *ctx); // of queue_stop
     void *idle_ctx;
 };
