@@ -465,25 +465,28 @@ static bool write_group(struct store *store)
     return false;
 }
 
+static void write_all(struct store *store)
+{
+    while (!atomic_load(&store->failed) && store->c.head != NULL)
+        if (!write_group(store))
+            break;
+}
+
 static void try_close(struct store *store)
 {
     struct committer *c = &store->c;
     if (!c->closing || atomic_load(&store->bodies_busy) > 0)
         return;
-    if (c->head != NULL && !atomic_load(&store->failed) && !c->spare_failed)
-        return;
     c->closing = false;
-    if (!atomic_load(&store->failed)) {
-        struct frame *end = frame_new(store);
-        end->flags = FRAME_END;
-        frame_seal_meta(end);
-        *c->tail = end;
-        c->tail = &end->next;
-        while (c->head != NULL && write_group(store))
-            ;
-        if (c->head != NULL)
-            log_warn("spool", 0, "no space for the end mark: the next start takes it for a crash");
-    }
+    struct frame *end = frame_new(store);
+    end->flags = FRAME_END;
+    frame_seal_meta(end);
+    *c->tail = end;
+    c->tail = &end->next;
+    c->spare_failed = true; // nobody prepares segments any more
+    write_all(store);
+    if (c->head != NULL)
+        log_warn("spool", 0, "no end mark could be written: the next start takes this for a crash");
     fail_waiting(store);
     loop_stop(store->commit_loop);
 }
@@ -491,9 +494,7 @@ static void try_close(struct store *store)
 static void write_waiting(void *ctx)
 {
     struct store *store = ctx;
-    while (!atomic_load(&store->failed) && store->c.head != NULL)
-        if (!write_group(store))
-            break;
+    write_all(store);
     if (atomic_load(&store->failed))
         fail_waiting(store);
     try_close(store);

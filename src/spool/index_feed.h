@@ -15,8 +15,9 @@ void index_feed_wake(struct index_feed *feed);  // committed got on; committer
 // Takes the frame's transcripts over; committer.
 void index_feed_transcripts(struct index_feed *feed, struct frame *frame);
 void index_feed_barrier(struct index_feed *feed, struct loop *home, void (*done)(void *ctx),
-                        void *ctx);             // any thread
-void index_feed_stop(struct index_feed **feed); // after the committer ended: feeds the rest
+                        void *ctx);                // any thread
+void index_feed_catch_up(struct index_feed *feed); // on this thread, instead of index_feed_start
+void index_feed_stop(struct index_feed **feed);    // after the committer ended: feeds the rest
 
 uint64_t index_feed_segment(struct index_feed *feed); // it has read all before this; any thread
 uint64_t index_feed_sequence(struct index_feed *feed);

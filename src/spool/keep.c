@@ -112,7 +112,7 @@ static void on_spare(struct post *post) // on the committer
 static void prepare_spare(struct keeper *k)
 {
     struct err err;
-    if (k->wanted == 0)
+    if (k->wanted == 0 || k->quiet)
         return;
     if (keep_prepare(k->store, k->wanted, &err)) {
         send(k->store, k->store->commit_loop, on_spare, k->wanted);
@@ -331,6 +331,19 @@ static void on_start(struct post *post)
 void keep_start(struct store *store)
 {
     send(store, store->keep_loop, on_start, 0);
+}
+
+static void on_quiet(struct post *post)
+{
+    struct note *note = (struct note *)post;
+    note->store->keeper->quiet = true;
+    committer_close(note->store);
+    xfree(note);
+}
+
+void keep_close(struct store *store)
+{
+    send(store, store->keep_loop, on_quiet, 0);
 }
 
 static void on_stop(struct post *post)

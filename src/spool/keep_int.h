@@ -17,6 +17,7 @@ struct keeper {
     struct timer tick;
     uint64_t wanted; // segment to be prepared, 0: none
     bool complained; // that it could not be
+    bool quiet;      // the store closes: the committer gets nothing any more
     bool stuck;      // a segment could not be given back: none will be until a restart
     struct link freeable;
     uint64_t pool[SEGMENT_POOL];

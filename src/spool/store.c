@@ -228,8 +228,8 @@ struct store *store_open(const struct store_settings *settings,
     bool ok = make_dirs(store, err) && take_lock(store, err) && keep_find_pool(store, err) &&
               spool_dir_sync(store->set, "", err);
     if (ok && !store->settings.no_index) {
-        struct err index_err; // the index is still to come
-        store->feed = index_feed_open(store, &index_err);
+        store->feed = index_feed_open(store, err);
+        ok = store->feed != NULL;
     }
     if (ok && store_replay(store, adopt, ctx, err)) {
         keep_look_at_disk(store);
@@ -273,8 +273,7 @@ void store_close(struct store **store_ptr)
         return;
     *store_ptr = NULL;
     if (store->commit_loop != NULL) {
-        atomic_store(&store->closing, true);
-        committer_close(store);
+        keep_close(store);
         loop_join(store->commit_loop);
         index_feed_stop(&store->feed);
         keep_stop(store);

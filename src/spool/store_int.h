@@ -98,7 +98,6 @@ struct store {
     atomic_uint bodies_busy; // files that commits wait for
     _Atomic uint64_t free_bytes;
     atomic_bool disk_low;
-    atomic_bool closing;
     // Statistics
     _Atomic uint64_t segments, live_bytes, groups, records, syncs, committed;
     _Atomic int64_t last_sync_us, slowest_sync_us;
@@ -110,7 +109,7 @@ void store_fail(struct store *store, const struct err *err); // any thread
 void committer_init(struct store *store);
 void committer_submit(struct frame *frame);                 // any thread
 void committer_spare(struct store *store, uint64_t number); // on the committer; 0: no space
-void committer_close(struct store *store);                  // any thread
+void committer_close(struct store *store);                  // by the keeper
 void committer_free(struct store *store);
 struct frame *frame_new(struct store *store);
 void frame_free(struct frame *frame);
@@ -140,6 +139,8 @@ void keep_free_segment(struct store *store, uint64_t number);
 void keep_remove_body(struct store *store, uint64_t id); // once keep_synced was called
 void keep_synced(struct store *store);
 void keep_indexed(struct store *store); // from the indexer: it got on
-void keep_stop(struct store *store);
+void keep_close(
+    struct store *store);            // any thread: the keeper falls silent, then the committer ends
+void keep_stop(struct store *store); // any thread, after the committer ended
 void keep_free(struct store *store);
 void keep_look_at_disk(struct store *store); // start-up, keeper

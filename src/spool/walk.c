@@ -275,7 +275,8 @@ static void by_scan(struct step *s)
         }
         w->unlinked = false;
         w->chain = f.crc;
-        if (f.head.id_floor > w->id_floor)
+        // The end mark knows exactly.
+        if (f.head.id_floor > w->id_floor || f.head.flags & FRAME_END)
             w->id_floor = f.head.id_floor;
         take_frame(w, &f);
         s->segment->end = scan.at;
