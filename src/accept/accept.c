@@ -288,6 +288,8 @@ void accept_count_changed(struct accept *a)
 
 // ---- Life. ----
 
+static void on_stop_time(void *ctx);
+
 struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *store,
                           struct err *err)
 {
@@ -297,6 +299,7 @@ struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *st
     a->conf = conf_ref(conf);
     a->counts = counts_new();
     a->verdicts = verdicts_new();
+    timer_init(&a->stop_timer, loop, on_stop_time, a);
     list_init(&a->points);
     list_init(&a->sessions);
     buf_init(&a->out, LIMIT_REPLY_QUEUE);
@@ -339,7 +342,6 @@ void accept_stop(struct accept *a, void (*stopped)(void *ctx), void *ctx)
         if (!session_busy(s))
             session_say_goodbye(s, 421, "4.3.2", "shutting down; try again in a minute");
     }
-    timer_init(&a->stop_timer, a->loop, on_stop_time, a);
     timer_start(&a->stop_timer, ACCEPT_STOP_MS);
     loop_defer(a->loop, &a->stop_check, on_stop_check, a);
 }
@@ -359,8 +361,7 @@ void accept_free(struct accept **accept)
     }
     assert(a->orphans == 0);
     defer_cancel(&a->stop_check);
-    if (a->stopping)
-        timer_stop(&a->stop_timer);
+    timer_stop(&a->stop_timer);
     if (a->self_signed != NULL)
         tls_server_unref(&a->self_signed);
     xfree((void *)a->self_signed_name);

@@ -34,7 +34,8 @@ static void transaction_free(struct transaction *t)
 {
     if (t->body != NULL)
         store_body_abort(&t->body);
-    arena_free(&t->arena); // with t itself
+    struct arena *arena = t->arena; // t itself lies in it
+    arena_free(&arena);
 }
 
 void transaction_drop(struct session *s)

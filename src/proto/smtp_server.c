@@ -77,8 +77,9 @@ static const struct {
     [SAY_BAD_BDAT] = {501, FIXED_CLOSE, "5.5.4",
                       "write BDAT SIZE or BDAT SIZE LAST; closing, as nobody knows where it ends"},
     [SAY_NOT_HTTP] = {554, FIXED_CLOSE, "5.5.1", "this is a mail server (SMTP), not a web server"},
-    [SAY_NOT_TLS] = {554, FIXED_CLOSE, "5.5.1",
-                     "TLS begins here with STARTTLS; for TLS from the first byte set `tls: implicit`"},
+    [SAY_NOT_TLS] =
+        {554, FIXED_CLOSE, "5.5.1",
+         "TLS begins here with STARTTLS; for TLS from the first byte set `tls: implicit`"},
     [SAY_BODY_AS_COMMANDS] = {554, FIXED_CLOSE, "5.5.0",
                               "content came though DATA was refused; wait for 354 before it"},
     [SAY_TLS_INJECTED] = {554, FIXED_CLOSE, "5.5.0",

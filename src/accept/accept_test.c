@@ -1,0 +1,690 @@
+// SPDX-License-Identifier: ISC
+// Sessions over real sockets into a real store: what a client sees, and what the conductor gets.
+#include "accept/accept.h"
+#include "accept/drop.h"
+
+#include "base/mem.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/stream.h"
+#include "sys/worker.h"
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+// ---- A small daemon: store, conductor, one session loop. ----
+
+struct world {
+    char dir[64];
+    char users[96];
+    struct store *store;
+    struct loop *conductor, *sessions;
+    struct conf *conf;
+    struct conf_listener set;
+    struct net_addr address;
+    struct accept *accept;
+    struct drop *drop;
+    sem_t arrived; // a message reached the conductor
+    struct store_message *message;
+    bool closed_gate;
+};
+
+// Runs fn on a loop's thread and waits for it.
+struct call {
+    struct post post; // first
+    void (*fn)(struct world *w);
+    struct world *w;
+    sem_t done;
+};
+
+static void run_call(struct post *post)
+{
+    struct call *c = (struct call *)post;
+    c->fn(c->w);
+    sem_post(&c->done);
+}
+
+static void on_loop(struct world *w, void (*fn)(struct world *w))
+{
+    struct call c = {.post.run = run_call, .fn = fn, .w = w};
+    sem_init(&c.done, 0, 0);
+    loop_post(w->sessions, &c.post);
+    while (sem_wait(&c.done) != 0) {
+    }
+    sem_destroy(&c.done);
+}
+
+static void on_accepted(void *ctx, struct store_message *m)
+{
+    struct world *w = ctx;
+    store_message_free(&w->message);
+    w->message = m;
+    sem_post(&w->arrived);
+}
+
+static void on_moved(void *ctx, uint64_t id, struct store_body_ref to)
+{
+}
+
+static bool gate(void *ctx, struct err *why)
+{
+    struct world *w = ctx;
+    if (w->closed_gate)
+        err_set(why, "too many messages wait; try again later");
+    return !w->closed_gate;
+}
+
+static struct conf *make_conf(struct world *w, const struct conf_listener *set)
+{
+    struct arena *arena = arena_new();
+    struct conf *conf = arena_alloc(arena, sizeof(*conf));
+    struct conf_listener *copy = arena_alloc(arena, sizeof(*copy));
+    *copy = *set;
+    atomic_store(&conf->refs, 1);
+    conf->arena = arena;
+    conf->file = "(test)";
+    conf->hostname = "mx.test";
+    conf->spool_dir = conf->run_dir = w->dir;
+    conf->listeners = copy;
+    conf->listener_count = 1;
+    return conf;
+}
+
+static void world_open(struct world *w)
+{
+    struct err err;
+    struct conf_listener set = w->set;
+    memset(w, 0, sizeof(*w));
+    snprintf(w->dir, sizeof(w->dir), "/tmp/waypost-accept-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(w->users, sizeof(w->users), "%s/users", w->dir);
+    net_addr_parse(STR("127.0.0.1:0"), 0, &w->address);
+    set.name = "test";
+    set.addresses = &w->address;
+    set.address_count = 1;
+    set.message_size = set.message_size != 0 ? set.message_size : 1000000;
+    set.recipients = 100;
+    if (set.auth != LISTEN_AUTH_OFF)
+        set.users = w->users;
+    w->set = set;
+    sem_init(&w->arrived, 0, 0);
+    struct store_settings settings = {.dir = w->dir, .disk_floor = 1};
+    w->store = store_open(&settings, on_accepted, w, &err);
+    if (w->store == NULL)
+        fail_msg("%s", err.text);
+    w->conductor = loop_new("conductor");
+    w->sessions = loop_new("sessions");
+    store_start(w->store, w->conductor, on_accepted, on_moved, w);
+    w->conf = make_conf(w, &w->set);
+    w->accept = accept_new(w->sessions, w->conf, w->store, &err);
+    if (w->accept == NULL || !accept_open_unix(w->accept, &err))
+        fail_msg("%s", err.text);
+    accept_set_gate(w->accept, gate, w);
+    loop_start(w->conductor);
+    loop_start(w->sessions);
+}
+
+static sem_t stopped;
+
+static void on_stopped(void *ctx)
+{
+    sem_post(&stopped);
+}
+
+static void stop_accept(struct world *w)
+{
+    accept_stop(w->accept, on_stopped, NULL);
+}
+
+static void wait_stopped(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    assert_int_equal(sem_timedwait(&stopped, &until), 0);
+}
+
+static void free_all(struct world *w)
+{
+    accept_free(&w->accept);
+    drop_free(&w->drop);
+}
+
+static void world_close(struct world *w)
+{
+    sem_init(&stopped, 0, 0);
+    on_loop(w, stop_accept);
+    wait_stopped();
+    on_loop(w, free_all);
+    store_close(&w->store);
+    loop_stop(w->sessions);
+    loop_join(w->sessions);
+    loop_stop(w->conductor);
+    loop_join(w->conductor);
+    loop_free(&w->sessions);
+    loop_free(&w->conductor);
+    conf_unref(&w->conf);
+    store_message_free(&w->message);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+    assert_int_equal(system(command), 0);
+    memset(w, 0, sizeof(*w));
+}
+
+// ---- A client that talks. ----
+
+static int dial_port(uint16_t port)
+{
+    struct sockaddr_in sa = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int dial(struct world *w)
+{
+    int fd = dial_port(accept_addr(w->accept, "test")->port);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static int dial_unix(struct world *w)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/submit.sock", w->dir);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    return fd;
+}
+
+// Reads one reply, all its lines; "" at the end.
+static void hear(int fd, char *out, size_t size)
+{
+    size_t len = 0, line = 0;
+    out[0] = '\0';
+    while (len + 1 < size) {
+        struct pollfd p = {fd, POLLIN, 0};
+        if (poll(&p, 1, 10000) != 1 || read(fd, out + len, 1) != 1)
+            return;
+        out[++len] = '\0';
+        if (out[len - 1] != '\n')
+            continue;
+        if (len - line > 4 && out[line + 3] == ' ')
+            return;
+        line = len;
+    }
+}
+
+static void expect(int fd, const char *begin)
+{
+    char text[8192];
+    hear(fd, text, sizeof(text));
+    if (strncmp(text, begin, strlen(begin)) != 0)
+        fail_msg("expected '%s', got '%s'", begin, text);
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+static void ask(int fd, const char *text, const char *begin)
+{
+    say(fd, text);
+    expect(fd, begin);
+}
+
+static void wait_message(struct world *w)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    assert_int_equal(sem_timedwait(&w->arrived, &until), 0);
+}
+
+static void no_message(struct world *w)
+{
+    assert_int_not_equal(sem_trywait(&w->arrived), 0);
+}
+
+// The envelope and the content of the message that arrived last.
+static void read_message(struct world *w, struct arena *arena, struct envelope *e, char *body,
+                         size_t size)
+{
+    struct err err;
+    assert_true(envelope_unpack(w->message->packed, arena, e));
+    struct body_source *src = store_body_source(w->store, w->sessions, w->message->id,
+                                                &w->message->body, w->message->blob, &err);
+    assert_non_null(src);
+    assert_true(src->size < size);
+    if (src->whole.ptr != NULL)
+        memcpy(body, src->whole.ptr, src->whole.len);
+    else
+        assert_int_equal(src->ops->read_now(src, 0, body, src->size), src->size);
+    body[src->size] = '\0';
+    src->ops->release(src);
+}
+
+// ---- Tests. ----
+
+static void test_accepted(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220 mx.test ESMTP");
+    ask(fd, "EHLO c.test\r\n", "250-mx.test");
+    say(fd, "MAIL FROM:<a@b> ENVID=x RET=HDRS\r\nRCPT TO:<c@D> NOTIFY=NEVER\r\nRCPT "
+            "TO:<e@f>\r\nDATA\r\n");
+    expect(fd, "250 2.1.0");
+    expect(fd, "250 2.1.5");
+    expect(fd, "250 2.1.5");
+    expect(fd, "354");
+    say(fd, "Subject: hello\r\n\r\n..dot\r\ncaf\xc3\xa9\r\n.\r\n");
+    char text[400];
+    hear(fd, text, sizeof(text));
+    assert_non_null(strstr(text, "accepted, on disk\r\n"));
+    assert_memory_equal(text, "250 2.0.0 ", 10);
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    char body[2000];
+    read_message(&w, arena, &e, body, sizeof(body));
+    assert_true(str_eq(e.sender, STR("a@b")));
+    assert_int_equal(e.count, 2);
+    assert_true(str_eq(e.rcpts[0].address, STR("c@d")));
+    assert_int_equal(e.rcpts[0].notify, NOTIFY_NEVER);
+    assert_true(str_eq(e.envid, STR("x")) && e.ret == RET_HDRS);
+    assert_true(str_eq(e.client, STR("127.0.0.1")) && str_eq(e.helo, STR("c.test")));
+    assert_true(str_eq(e.listener, STR("test")) && str_eq(e.subject, STR("hello")));
+    assert_int_equal(e.body, BODY_8BITMIME);
+    assert_memory_equal(body, "Received: from c.test", 20);
+    assert_non_null(strstr(body, "\r\nSubject: hello\r\n\r\n.dot\r\ncaf\xc3\xa9\r\n"));
+    arena_free(&arena);
+    ask(fd, "QUIT\r\n", "221");
+    close(fd);
+    world_close(&w);
+}
+
+// Larger than what is kept in memory, by BDAT, in pieces.
+static void test_large(void **state)
+{
+    struct world w = {.set.message_size = 3000000};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "MAIL FROM:<a@b> SIZE=3000001\r\n", "552 5.3.4");
+    ask(fd, "MAIL FROM:<a@b> SIZE=2000000\r\n", "250");
+    ask(fd, "RCPT TO:<c@d>\r\n", "250");
+    char *chunk = xmalloc(500001);
+    for (int i = 0; i < 500000; i += 50)
+        memcpy(chunk + i, "0123456789012345678901234567890123456789012345678\r\n", 50);
+    for (int i = 48; i < 500000; i += 50)
+        memcpy(chunk + i, "\r\n", 2);
+    chunk[500000] = '\0';
+    for (int i = 0; i < 4; i++) {
+        say(fd, i < 3 ? "BDAT 500000\r\n" : "BDAT 500000 LAST\r\n");
+        say(fd, chunk);
+        expect(fd, "250 2.0.0");
+    }
+    xfree(chunk);
+    wait_message(&w);
+    assert_true(w.message->body.size > 2000000 && w.message->body.size < 2002000);
+    close(fd);
+    world_close(&w);
+}
+
+static void test_lost_in_data(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    say(fd, "HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhalf a message\r\n");
+    for (int i = 0; i < 3; i++)
+        expect(fd, "250");
+    expect(fd, "354");
+    close(fd);
+    fd = dial(&w);
+    expect(fd, "220");
+    // Everything at once and then the end of our side: the 250 still comes.
+    say(fd, "HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nwhole\r\n.\r\nQUIT\r\n");
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 3; i++)
+        expect(fd, "250");
+    expect(fd, "354");
+    expect(fd, "250 2.0.0");
+    expect(fd, "221");
+    wait_message(&w);
+    close(fd);
+    no_message(&w);
+    world_close(&w);
+}
+
+static void test_policy(void **state)
+{
+    static const char *const from[] = {"scanner@*"}, *const to[] = {"*@example.org"};
+    struct world w = {
+        .set = {.from = from, .from_count = 1, .to = to, .to_count = 1, .message_size = 100000}};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "MAIL FROM:<other@x>\r\n", "550 5.7.1");
+    w.closed_gate = true;
+    ask(fd, "MAIL FROM:<scanner@x>\r\n", "452 4.3.1 too many messages wait");
+    w.closed_gate = false;
+    ask(fd, "MAIL FROM:<scanner@x>\r\n", "250");
+    ask(fd, "RCPT TO:<a@elsewhere>\r\n", "550 5.7.1");
+    ask(fd, "RCPT TO:<a@Example.org>\r\n", "250");
+    ask(fd, "DATA\r\n", "354");
+    for (int i = 0; i <= LIMIT_HOPS; i++)
+        say(fd, "Received: by loop\r\n");
+    ask(fd, "\r\n.\r\n", "554 5.4.6");
+    ask(fd, "MAIL FROM:<scanner@x>\r\n", "250");
+    ask(fd, "RCPT TO:<a@example.org>\r\n", "250");
+    ask(fd, "DATA\r\n", "354");
+    ask(fd, "bare\nline\r\n.\r\n", "550 5.6.11");
+    no_message(&w);
+    close(fd);
+    world_close(&w);
+}
+
+static void test_stranger(void **state)
+{
+    struct net_range ranges[1];
+    assert_true(net_range_parse(STR("192.0.2.0/24"), &ranges[0]));
+    struct world w = {.set = {.clients = ranges, .client_count = 1}};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "554 5.7.1 client 127.0.0.1 may not send here; to allow it, add it to "
+               "listeners.test.clients: [127.0.0.1]");
+    expect(fd, "");
+    close(fd);
+    world_close(&w);
+}
+
+static void test_login(void **state)
+{
+    struct world w = {.set = {.auth = LISTEN_AUTH_REQUIRED, .tls = LISTEN_TLS_NONE}};
+    world_open(&w);
+    char hash[256];
+    assert_true(password_hash("right", hash));
+    FILE *f = fopen(w.users, "w");
+    fprintf(f, "# people\nother:x\nu:%s\n", hash);
+    fclose(f);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "MAIL FROM:<a@b>\r\n", "530 5.7.0");
+    ask(fd, "AUTH PLAIN AHUAd3Jvbmc=\r\n", "535 5.7.8");
+    ask(fd, "AUTH PLAIN AHYAcmlnaHQ=\r\n", "535 5.7.8"); // user v
+    ask(fd, "AUTH PLAIN AHUAcmlnaHQ=\r\n", "235");
+    say(fd, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    expect(fd, "250");
+    expect(fd, "250");
+    expect(fd, "354");
+    ask(fd, "x\r\n.\r\n", "250");
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    assert_true(envelope_unpack(w.message->packed, arena, &e));
+    assert_true(str_eq(e.user, STR("u")));
+    arena_free(&arena);
+    close(fd);
+    // The verdict is remembered: the file is not even needed.
+    unlink(w.users);
+    fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "AUTH PLAIN AHUAd3Jvbmc=\r\n", "454");
+    ask(fd, "AUTH PLAIN AHUAcmlnaHQ=\r\n", "235");
+    close(fd);
+    // Gone while the password is being checked.
+    fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    say(fd, "AUTH PLAIN AHUAd3Jvbmc=\r\n");
+    close(fd);
+    world_close(&w);
+}
+
+static void test_submit_socket(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial_unix(&w);
+    expect(fd, "220");
+    say(fd, "EHLO localhost\r\nMAIL FROM:<a@b>\r\nRCPT TO:<postmaster>\r\nDATA\r\n");
+    expect(fd, "250");
+    expect(fd, "250");
+    expect(fd, "250");
+    expect(fd, "354");
+    ask(fd, "x\r\n.\r\n", "250");
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    char uid[32];
+    snprintf(uid, sizeof(uid), "uid %u", (unsigned)getuid());
+    assert_true(envelope_unpack(w.message->packed, arena, &e));
+    assert_true(str_eq(e.client, str_of(uid)));
+    assert_true(str_eq(e.rcpts[0].address, STR("postmaster@mx.test")));
+    arena_free(&arena);
+    close(fd);
+    world_close(&w);
+}
+
+static void test_limits(void **state)
+{
+    struct world w = {.set = {.connections = 2}};
+    world_open(&w);
+    int one = dial(&w), two = dial(&w);
+    expect(one, "220");
+    expect(two, "220");
+    int three = dial(&w);
+    expect(three, "421 4.7.0");
+    close(three);
+    ask(one, "QUIT\r\n", "221");
+    expect(one, "");
+    close(one);
+    three = dial(&w);
+    expect(three, "220");
+    close(three);
+    close(two);
+    world_close(&w);
+}
+
+static bool reloaded;
+static uint16_t old_port;
+
+static void reload_bad(struct world *w)
+{
+    static struct net_addr bad[2];
+    struct err err;
+    net_addr_parse(STR("127.0.0.1:0"), 0, &bad[0]);
+    net_addr_parse(STR("192.0.2.77:25"), 0, &bad[1]); // not ours
+    struct conf_listener set = w->set;
+    set.addresses = bad;
+    set.address_count = 2;
+    struct conf *conf = make_conf(w, &set);
+    reloaded = accept_reload(w->accept, conf, &err);
+    conf_unref(&conf);
+}
+
+static void reload_good(struct world *w)
+{
+    static struct net_addr other;
+    struct err err;
+    net_addr_parse(STR("127.0.0.2:0"), 0, &other);
+    struct conf_listener set = w->set;
+    set.name = "second";
+    set.addresses = &other;
+    struct conf *conf = make_conf(w, &set);
+    old_port = accept_addr(w->accept, "test")->port;
+    reloaded = accept_reload(w->accept, conf, &err);
+    conf_unref(&conf);
+}
+
+static void test_reload(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    on_loop(&w, reload_bad);
+    assert_false(reloaded);
+    int again = dial(&w);
+    expect(again, "220");
+    on_loop(&w, reload_good);
+    assert_true(reloaded);
+    assert_int_equal(dial_port(old_port), -1);
+    assert_non_null(accept_addr(w.accept, "second"));
+    ask(fd, "NOOP\r\n", "250"); // sessions go on
+    close(fd);
+    close(again);
+    world_close(&w);
+}
+
+static void test_stop(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int idle = dial(&w), busy = dial(&w);
+    expect(idle, "220");
+    expect(busy, "220");
+    say(busy, "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+    for (int i = 0; i < 3; i++)
+        expect(busy, "250");
+    expect(busy, "354");
+    sem_init(&stopped, 0, 0);
+    on_loop(&w, stop_accept);
+    expect(idle, "421 4.3.2");
+    assert_int_not_equal(sem_trywait(&stopped), 0);
+    ask(busy, "x\r\n.\r\n", "250 2.0.0");
+    expect(busy, "421 4.3.2");
+    wait_stopped();
+    wait_message(&w);
+    close(idle);
+    close(busy);
+    world_close(&w);
+}
+
+// ---- The drop directory. ----
+
+static void start_drop(struct world *w)
+{
+    struct err err;
+    w->drop = drop_new(w->sessions, w->conf, w->store, &err);
+    if (w->drop == NULL)
+        fail_msg("%s", err.text);
+}
+
+static void stop_drop(struct world *w)
+{
+    drop_stop(w->drop, on_stopped, NULL);
+}
+
+static void put_text(const char *dir, const char *name, const char *text)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/drop/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void test_drop(void **state)
+{
+    struct world w = {0};
+    struct err err;
+    world_open(&w);
+    char path[200], other[200];
+    snprintf(path, sizeof(path), "%s/drop", w.dir);
+    assert_true(dir_make(path, 0700, &err));
+    snprintf(path, sizeof(path), "%s/drop/tmp", w.dir);
+    assert_true(dir_make(path, 0700, &err));
+    struct envelope_rcpt rcpts[] = {
+        {STR("c@d"), STR("rfc822;x y@d"), NOTIFY_FAILURE | NOTIFY_DELAY},
+        {STR("\"e f\"@g"), {0}, 0}};
+    struct envelope e = {.sender = STR("a@b"),
+                         .body = BODY_8BITMIME,
+                         .envid = STR("id=1"),
+                         .priority = PRIORITY_URGENT,
+                         .count = 2,
+                         .rcpts = rcpts};
+    assert_true(drop_write(w.dir, &e, STR("Subject: s\r\n\r\nhi\r\n"), &err));
+    assert_false(drop_write(w.dir, &e, STR("Subject: s\n\nhi\n"), &err));
+    put_text(w.dir, "0", "rubbish");
+    put_text(w.dir, "1", "WAYPOST-DROP 1\nMAIL FROM:<a@b> SIZE=9\nRCPT TO:<c@d>\n\nshort");
+    put_text(w.dir, "2", "WAYPOST-DROP 1\nMAIL FROM:<a@b> SIZE=3\nRCPT TO:<c@d>\n\nx\r\n");
+    snprintf(path, sizeof(path), "%s/drop/2", w.dir);
+    snprintf(other, sizeof(other), "%s/second-name", w.dir);
+    assert_int_equal(link(path, other), 0);
+    snprintf(path, sizeof(path), "%s/drop/3", w.dir);
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    on_loop(&w, start_drop);
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope got;
+    char body[2000];
+    read_message(&w, arena, &got, body, sizeof(body));
+    assert_true(str_eq(got.sender, e.sender) && str_eq(got.envid, e.envid));
+    assert_int_equal(got.count, 2);
+    assert_true(str_eq(got.rcpts[0].orcpt, rcpts[0].orcpt));
+    assert_int_equal(got.rcpts[0].notify, rcpts[0].notify);
+    assert_true(str_eq(got.rcpts[1].address, rcpts[1].address));
+    assert_int_equal(got.priority, PRIORITY_URGENT);
+    assert_non_null(strstr(body, "\r\nSubject: s\r\n\r\nhi\r\n"));
+    assert_memory_equal(body, "Received: ", 10);
+    arena_free(&arena);
+    sem_init(&stopped, 0, 0);
+    on_loop(&w, stop_drop);
+    wait_stopped();
+    // Taken and gone; damaged to bad; what is not to be trusted stays where it is.
+    snprintf(path, sizeof(path), "%s/drop", w.dir);
+    char **names = dir_list(path, &err);
+    assert_string_equal(names[0], "2");
+    assert_string_equal(names[1], "3");
+    assert_string_equal(names[2], "bad");
+    assert_string_equal(names[3], "tmp");
+    assert_null(names[4]);
+    dir_list_free(&names);
+    snprintf(path, sizeof(path), "%s/drop/bad", w.dir);
+    names = dir_list(path, &err);
+    assert_string_equal(names[0], "0");
+    assert_string_equal(names[1], "1");
+    assert_null(names[2]);
+    dir_list_free(&names);
+    no_message(&w);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepted),      cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_in_data),  cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_stranger),      cmocka_unit_test(test_login),
+        cmocka_unit_test(test_submit_socket), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reload),        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_drop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
