@@ -2,16 +2,18 @@
 // Deliveries to small servers on loopback, with a made-up DNS.
 #include "deliver/deliver.h"
 
-#include "base/map.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "deliver/mx.h"
 #include "sys/stream.h"
 #include "sys/tls.h"
 
 #include <setjmp.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <cmocka.h>
 
 // --- names: in place of those of sys ---
@@ -109,12 +111,15 @@ struct server {
 
     struct listener *listener;
     struct loop *loop;
+    struct link peers;
+    uint16_t port;
     unsigned connections, messages, quits;
     struct buf got; // of the last message
     char dialogue[512];
 };
 
 struct peer {
+    struct link link;
     struct server *server;
     struct stream *stream;
     bool in_data;
@@ -125,6 +130,7 @@ static void peer_close(struct peer *p, bool drain)
 {
     stream_close(&p->stream, drain);
     timer_stop(&p->later);
+    list_remove(&p->link);
     xfree(p);
 }
 
@@ -239,6 +245,7 @@ static void on_accepted(void *ctx, struct stream *stream)
     p->server = s;
     p->stream = stream;
     s->connections++;
+    list_append(&s->peers, &p->link);
     timer_init(&p->later, s->loop, on_endless, p);
     stream_attach(stream, &handler, p);
     if (s->endless)
@@ -247,21 +254,24 @@ static void on_accepted(void *ctx, struct stream *stream)
         say(p, s->greeting, "220 test");
 }
 
-static uint16_t server_start(struct server *s, struct loop *loop, uint16_t port)
+static void server_listen(void *ctx)
 {
+    struct server *s = ctx;
     struct err err;
     struct net_addr at;
-    assert_true(net_addr_parse(str_of(s->at != NULL ? s->at : "127.0.0.1"), port, &at));
-    s->loop = loop;
+    net_addr_parse(str_of(s->at != NULL ? s->at : "127.0.0.1"), s->port, &at);
+    list_init(&s->peers);
     buf_init(&s->got, 16 * 1024 * 1024);
-    s->listener = listener_new(loop, &at, on_accepted, s, &err);
-    if (s->listener == NULL)
-        fail_msg("%s", err.text);
-    return listener_addr(s->listener)->port;
+    s->listener = listener_new(s->loop, &at, on_accepted, s, &err);
+    s->port = s->listener != NULL ? listener_addr(s->listener)->port : 0;
 }
 
-static void server_stop(struct server *s)
+static void server_close(void *ctx)
 {
+    struct server *s = ctx;
+    struct peer *p;
+    while ((p = list_first(&s->peers, struct peer, link)) != NULL)
+        peer_close(p, false);
     listener_free(&s->listener);
     buf_free(&s->got);
     tls_server_unref(&s->tls);
@@ -329,10 +339,51 @@ struct bench {
     struct deliver_job job;
     struct deliver_rcpt rcpts[3];
     unsigned left; // jobs to send
-    int pause_ms;  // between them
-    struct timer next, watchdog;
     bool no_body;
+    sem_t told;
+    struct server *servers[2];
 };
+
+// The world runs on the loop's thread, the test on its own; it waits for what it asked for.
+struct call {
+    struct post post;
+    struct bench *bench;
+    void (*fn)(void *ctx);
+    void *ctx;
+};
+
+static void wait_told(struct bench *b)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    if (sem_timedwait(&b->told, &until) != 0)
+        fail_msg("what was asked for does not happen");
+}
+
+static void run_call(struct post *post)
+{
+    struct call *call = (struct call *)post;
+    call->fn(call->ctx);
+    sem_post(&call->bench->told);
+}
+
+static void on_loop(struct bench *b, void (*fn)(void *ctx), void *ctx)
+{
+    struct call call = {{.run = run_call}, b, fn, ctx};
+    loop_post(b->loop, &call.post);
+    wait_told(b);
+}
+
+static uint16_t server_start(struct bench *b, struct server *s, uint16_t port)
+{
+    b->servers[b->servers[0] != NULL] = s;
+    s->loop = b->loop;
+    s->port = port;
+    on_loop(b, server_listen, s);
+    assert_true(s->port != 0);
+    return s->port;
+}
 
 static struct body_source *open_body(struct deliver_job *job, struct loop *loop, struct err *err)
 {
@@ -345,30 +396,19 @@ static struct body_source *open_body(struct deliver_job *job, struct loop *loop,
     return &b->body.source;
 }
 
-static void submit(void *ctx)
-{
-    struct bench *b = ctx;
-    b->left--;
-    deliver_submit(b->deliver, &b->job);
-}
-
 static void on_done(struct deliver_job *job)
 {
     struct bench *b = job->ctx;
-    if (b->left == 0)
-        loop_stop(b->loop);
+    if (b->left-- > 1)
+        deliver_submit(b->deliver, &b->job);
     else
-        timer_start(&b->next, b->pause_ms);
-}
-
-static void on_watchdog(void *ctx)
-{
-    fail_msg("the job does not end");
+        sem_post(&b->told);
 }
 
 static void bench_init(struct bench *b, const struct fake_name *table)
 {
     *b = (struct bench){.left = 1};
+    sem_init(&b->told, 0, 0);
     b->loop = loop_new("test");
     b->names = (struct names){b->loop, table};
     b->deliver = deliver_new(b->loop, &b->names);
@@ -394,33 +434,32 @@ static void bench_init(struct bench *b, const struct fake_name *table)
                                   .rcpts = b->rcpts,
                                   .count = 1,
                                   .open_body = open_body};
-    timer_init(&b->next, b->loop, submit, b);
-    timer_init(&b->watchdog, b->loop, on_watchdog, b);
+    loop_start(b->loop);
 }
 
 static const struct outcome *bench_run(struct bench *b)
 {
-    timer_start(&b->watchdog, 20 * 1000);
-    submit(b);
-    loop_run(b->loop);
-    timer_stop(&b->watchdog);
+    deliver_submit(b->deliver, &b->job);
+    wait_told(b);
     return &b->rcpts[0].outcome;
 }
 
-static void on_breath(void *ctx)
+static void free_deliver(void *ctx)
 {
-    loop_stop(((struct bench *)ctx)->loop);
+    deliver_free(&((struct bench *)ctx)->deliver);
 }
 
-// Lets the loop bring home what is under way.
 static void bench_free(struct bench *b)
 {
-    deliver_free(&b->deliver);
-    struct timer breath;
-    timer_init(&breath, b->loop, on_breath, b);
-    timer_start(&breath, 20);
-    loop_run(b->loop);
+    on_loop(b, free_deliver, b);
+    for (int i = 0; i < 2; i++)
+        if (b->servers[i] != NULL)
+            on_loop(b, server_close, b->servers[i]);
+    loop_stop(b->loop);
+    loop_join(b->loop);
+    loop_free(&b->loop);
     buf_free(&b->job.transcript);
+    sem_destroy(&b->told);
 }
 
 static void check(const struct outcome *o, enum outcome_class class, enum outcome_phase phase,
@@ -437,7 +476,7 @@ static void a_message_is_relayed_and_the_connection_kept(void **state)
     struct bench b;
     struct server s = {0};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     b.left = 5;
     b.job.want_transcript = true;
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
@@ -447,16 +486,10 @@ static void a_message_is_relayed_and_the_connection_kept(void **state)
     assert_int_equal(s.messages, 5);
     assert_true(b.job.reused);
     assert_string_equal(buf_cstr(&s.got), "hello\r\n.\r\n");
-    assert_non_null(strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>\n<- 250") !=
-                            NULL
-                        ? ""
-                        : strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>"));
+    assert_non_null(strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>\n"));
     assert_non_null(strstr(b.job.facts, "127.0.0.1"));
     assert_int_equal(b.body.released, 5);
     bench_free(&b);
-    server_stop(&s);
-    assert_int_equal(s.quits, 1);
-    loop_free(&b.loop);
 }
 
 static void another_setting_or_a_close_means_another_connection(void **state)
@@ -464,7 +497,7 @@ static void another_setting_or_a_close_means_another_connection(void **state)
     struct bench b;
     struct server s = {0};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     b.gateway.helo = "other.example.org";
     b.left = 1;
@@ -479,8 +512,6 @@ static void another_setting_or_a_close_means_another_connection(void **state)
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     assert_int_equal(s.connections, 5);
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 static void a_kept_connection_found_closed_costs_no_outcome(void **state)
@@ -494,7 +525,7 @@ static void a_kept_connection_found_closed_costs_no_outcome(void **state)
         struct server s = kinds[i];
         s.mail = NULL;
         bench_init(&b, NULL);
-        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.port = server_start(&b, &s, 0);
         check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
         s.mail = kinds[i].mail;
         b.left = 1;
@@ -505,8 +536,6 @@ static void a_kept_connection_found_closed_costs_no_outcome(void **state)
             check(o, OUTCOME_BUSY, PHASE_MAIL, "idle"); // once more on a fresh one, then it counts
         assert_int_equal(s.connections, 2);
         bench_free(&b);
-        server_stop(&s);
-        loop_free(&b.loop);
     }
 }
 
@@ -520,7 +549,7 @@ static void trouble_has_its_class(void **state)
     } rows[] = {
         {{.final = ""}, OUTCOME_DOUBT, PHASE_FINAL, ""},
         {{.final = "+OK"}, OUTCOME_DOUBT, PHASE_FINAL, "not a reply: +OK"},
-        {{.data = ""}, OUTCOME_NET, PHASE_RCPT, ""},
+        {{.data = ""}, OUTCOME_NET, PHASE_MAIL, "closed"},
         {{.greeting = ""}, OUTCOME_NET, PHASE_GREETING, "closed"},
         {{.greeting = "554 go away"}, OUTCOME_REFUSED, PHASE_GREETING, "go away"},
         {{.greeting = "421 busy"}, OUTCOME_BUSY, PHASE_GREETING, "busy"},
@@ -536,14 +565,12 @@ static void trouble_has_its_class(void **state)
             s.ehlo = rows[i].server.ehlo;
         bench_init(&b, NULL);
         b.gateway.kind = rows[i].phase == PHASE_EHLO ? GATEWAY_LMTP : GATEWAY_SMTP;
-        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.port = server_start(&b, &s, 0);
         const struct outcome *o = bench_run(&b);
         check(o, rows[i].class, rows[i].phase, rows[i].text);
         assert_non_null(strstr(o->where, "[127.0.0.1]"));
         assert_true(b.job.transcript.len > 0);
         bench_free(&b);
-        server_stop(&s);
-        loop_free(&b.loop);
     }
 }
 
@@ -552,16 +579,14 @@ static void nobody_listening_is_the_network(void **state)
     struct bench b;
     struct server s = {0};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
-    listener_free(&s.listener);
+    b.gateway.port = server_start(&b, &s, 0);
+    on_loop(&b, server_close, &s);
     check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "refused");
     b.no_body = true;
     b.gateway.host = "nowhere.example";
     b.left = 1;
     check(bench_run(&b), OUTCOME_DNS, PHASE_RESOLVE, "does not exist");
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 static void our_own_disk_is_nobody_elses_fault(void **state)
@@ -569,12 +594,10 @@ static void our_own_disk_is_nobody_elses_fault(void **state)
     struct bench b;
     struct server s = {0};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     b.no_body = true;
     check(bench_run(&b), OUTCOME_LOCAL, PHASE_NONE, "disk is gone");
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 static void large_bodies_flow_in_slices(void **state)
@@ -582,15 +605,13 @@ static void large_bodies_flow_in_slices(void **state)
     struct bench b;
     struct server s = {0};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     b.body.source.whole = (struct str){0};
     b.body.source.size = 17 * 200000;
     b.body.slow = true;
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     assert_int_equal(s.got.len, 17 * 200000 + 3);
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 static void more_recipients_than_the_server_takes_go_in_turns(void **state)
@@ -598,7 +619,7 @@ static void more_recipients_than_the_server_takes_go_in_turns(void **state)
     struct bench b;
     struct server s = {.ehlo = "250-test\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2"};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     b.job.count = 3;
     bench_run(&b);
     for (int i = 0; i < 3; i++)
@@ -606,8 +627,6 @@ static void more_recipients_than_the_server_takes_go_in_turns(void **state)
     assert_int_equal(s.messages, 2);
     assert_int_equal(s.connections, 1);
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 static void tls_is_as_asked_for(void **state)
@@ -639,7 +658,7 @@ static void tls_is_as_asked_for(void **state)
         if (rows[i].server == BROKEN_TLS)
             s.starttls = "220 go\r\n\x15\x03\x01 nonsense";
         bench_init(&b, NULL);
-        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.port = server_start(&b, &s, 0);
         b.gateway.tls = rows[i].tls;
         b.gateway.verify = rows[i].verify;
         const struct outcome *o = bench_run(&b);
@@ -652,8 +671,6 @@ static void tls_is_as_asked_for(void **state)
         else
             assert_null(strstr(s.dialogue, "MAIL"));
         bench_free(&b);
-        server_stop(&s);
-        loop_free(&b.loop);
     }
 }
 
@@ -663,14 +680,12 @@ static void a_failed_handshake_is_tried_again_in_clear_when_tls_is_only_wanted(v
     // The server says 220, then goes on in clear: our hello is an odd command to it.
     struct server s = {.ehlo = "250-test\r\n250 STARTTLS"};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
+    b.gateway.port = server_start(&b, &s, 0);
     b.gateway.tls = TLS_WANTED;
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     assert_int_equal(s.connections, 2);
     assert_non_null(strstr(b.job.facts, "in clear"));
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 // 192.0.2.1 (TEST-NET) never answers, or is unreachable at once; either way the other address must
@@ -691,13 +706,11 @@ static void the_first_address_to_stand_wins(void **state)
         struct bench b;
         struct server s = {0};
         bench_init(&b, table);
-        b.gateway.port = server_start(&s, b.loop, 0);
+        b.gateway.port = server_start(&b, &s, 0);
         b.gateway.host = hosts[i];
         check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
         assert_true(b.job.finished_ms - b.job.started_ms < 3000);
         bench_free(&b);
-        server_stop(&s);
-        loop_free(&b.loop);
     }
 }
 
@@ -741,8 +754,8 @@ static void direct_delivery_follows_the_mx(void **state)
         bench_init(&b, table);
         b.gateway.kind = GATEWAY_DIRECT;
         b.gateway.host = "";
-        b.gateway.direct_port = server_start(&good, b.loop, 0);
-        server_start(&busy, b.loop, b.gateway.direct_port);
+        b.gateway.direct_port = server_start(&b, &good, 0);
+        server_start(&b, &busy, b.gateway.direct_port);
         b.job.domain = rows[i].domain;
         const struct outcome *o = bench_run(&b);
         check(o, rows[i].class, rows[i].phase, rows[i].text);
@@ -750,9 +763,6 @@ static void direct_delivery_follows_the_mx(void **state)
         assert_false(o->relayed);
         assert_int_equal(busy.connections, i == 0);
         bench_free(&b);
-        server_stop(&good);
-        server_stop(&busy);
-        loop_free(&b.loop);
     }
 }
 
@@ -788,7 +798,6 @@ static void mail_never_comes_back_to_us(void **state)
             check(o, OUTCOME_REFUSED, PHASE_RESOLVE, "");
         }
         bench_free(&b);
-        loop_free(&b.loop);
     }
 }
 
@@ -814,24 +823,30 @@ static void equal_exchangers_share_and_preference_holds(void **state)
     xfree(out);
 }
 
+struct counted {
+    const struct server *server;
+    unsigned *seen;
+};
+
+static void count_connections(void *ctx)
+{
+    struct counted *c = ctx;
+    *c->seen = c->server->connections;
+}
+
 static void shutting_down_ends_jobs_as_local(void **state)
 {
     struct bench b;
     struct server s = {.greeting = "220-wait"};
     bench_init(&b, NULL);
-    b.gateway.port = server_start(&s, b.loop, 0);
-    struct timer breath;
-    timer_init(&breath, b.loop, on_breath, &b);
-    timer_start(&breath, 100);
-    submit(&b);
-    loop_run(b.loop);
-    assert_int_equal(s.connections, 1);
-    deliver_free(&b.deliver);
-    loop_run(b.loop); // until done
+    b.gateway.port = server_start(&b, &s, 0);
+    deliver_submit(b.deliver, &b.job);
+    for (unsigned seen = 0; seen == 0;)
+        on_loop(&b, count_connections, &(struct counted){&s, &seen});
+    on_loop(&b, free_deliver, &b);
+    wait_told(&b); // done
     check(&b.rcpts[0].outcome, OUTCOME_LOCAL, PHASE_NONE, "shutting down");
     bench_free(&b);
-    server_stop(&s);
-    loop_free(&b.loop);
 }
 
 int main(void)

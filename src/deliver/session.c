@@ -161,12 +161,21 @@ static size_t on_data(void *ctx, const char *bytes, size_t len)
     return len;
 }
 
+static void note_tls(struct session *s)
+{
+    if (s->client.record != NULL)
+        buf_printf(s->client.record, "*** %s%s%s\n", stream_tls_text(s->stream),
+                   stream_tls_verified(s->stream) ? ", verified" : "",
+                   stream_tls_reused(s->stream) ? ", resumed" : "");
+}
+
 static void on_event(void *ctx, enum stream_event event)
 {
     struct session *s = ctx;
     switch (event) {
     case STREAM_CONNECTED: break;
     case STREAM_TLS_READY:
+        note_tls(s);
         if (s->implicit_tls)
             break; // the greeting comes next
         smtp_client_tls_ready(&s->client);
@@ -237,6 +246,9 @@ void deliver_session_attach(struct session *s, struct buf *record,
                             const struct session_events *events, void *ctx)
 {
     s->client.record = record;
+    if (record != NULL)
+        buf_printf(record, s->sent > 0 ? "*** kept connection to %s\n" : "*** connected to %s\n",
+                   s->where);
     s->events = events;
     s->ctx = ctx;
 }

@@ -131,10 +131,13 @@ static void finish(struct smtp_client *c)
     c->state = OVER;
 }
 
+static void note(struct smtp_client *c, const char *mark, struct str line);
+
 // Ends the connection with our own words. Where the end of a body is unanswered, this is doubt.
 static void fail(struct smtp_client *c, enum outcome_class class, const char *text)
 {
     bool doubt = c->final_sent;
+    note(c, "*** ", str_of(text));
     if (doubt)
         c->state = FINAL;
     judge(c, doubt ? OUTCOME_DOUBT : class, str_of(text));
@@ -785,7 +788,7 @@ static void take_reply(struct smtp_client *c)
 
 static bool leads_on(const struct smtp_client *c)
 {
-    return c->state != BODY && c->state != FINAL && c->state != QUIT &&
+    return c->reply.bad == NULL && c->state != BODY && c->state != FINAL && c->state != QUIT &&
            (c->reply.code < 400 || c->state == STARTTLS);
 }
 
