@@ -6,10 +6,14 @@
 //     callback of ours ever runs inside libunbound, so the owner may do anything in it.
 //  2. A query that was cancelled or timed out while libunbound works on it stays as an orphan until
 //     libunbound calls back, for it cannot be taken back there.
-//  3. All options come before ub_ctx_zone_remove, which makes them final.
+//  3. All options come before ub_ctx_zone_remove, which makes them final. So a machine that moves
+//  to
+//     another network, with other name servers, gets another context; look-ups under way move
+//     along.
 #include "sys/names.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "sys/log.h"
 #include "sys/names_event.h"
 #include "sys/names_hosts.h"
 #include "sys/names_parse.h"
@@ -17,15 +21,20 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unbound.h>
 #include <unistd.h>
 
+static const char RESOLV_CONF[] = "/etc/resolv.conf";
 enum { TIMEOUT_MS = 10 * 1000, CLASS_IN = 1, SECURE = 2, BOGUS = 1 };
 
 struct names {
     struct names_base base; // libunbound's loop
     struct loop *loop;
     struct ub_ctx *ub;
+    char **servers; // NULL: those of RESOLV_CONF
+    char *anchor_file;
+    struct timespec resolv_changed;
     struct hosts *hosts;
     int timeout_ms;
     struct link queries;
@@ -36,6 +45,7 @@ struct names_query {
     struct link link;
     struct names *names;
     enum names_type type;
+    char *name;
     void (*done)(void *ctx, const struct names_answer *answer);
     void *ctx;
     struct arena *arena;
@@ -49,15 +59,20 @@ struct names_query {
 
 // ---- the resolver
 
-static bool set_servers(struct ub_ctx *ub, const char *const *servers, struct err *err)
+static bool set_system_servers(struct ub_ctx *ub, struct err *err)
 {
-    if (servers == NULL || servers[0] == NULL) {
-        int rc = ub_ctx_resolvconf(ub, NULL);
-        if (rc == 0)
-            return true;
-        err_set(err, "cannot read the name servers from /etc/resolv.conf: %s", ub_strerror(rc));
-        return false;
-    }
+    // No file means a server on this machine (resolv.conf(5)).
+    int rc = access(RESOLV_CONF, F_OK) == 0 ? ub_ctx_resolvconf(ub, RESOLV_CONF)
+                                            : ub_ctx_set_fwd(ub, "127.0.0.1");
+    if (rc != 0)
+        err_set(err, "cannot read the name servers from %s: %s", RESOLV_CONF, ub_strerror(rc));
+    return rc == 0;
+}
+
+static bool set_servers(struct ub_ctx *ub, char *const *servers, struct err *err)
+{
+    if (servers == NULL)
+        return set_system_servers(ub, err);
     for (; *servers != NULL; servers++) {
         struct net_addr addr;
         char ip[NET_ADDR_TEXT], text[NET_ADDR_TEXT + 8];
@@ -124,6 +139,44 @@ static bool open_zones(struct ub_ctx *ub, struct err *err)
     return true;
 }
 
+static struct ub_ctx *context_new(struct names *names, struct err *err)
+{
+    struct ub_ctx *ub = ub_ctx_create_ub_event(&names->base.ub);
+    if (ub == NULL) {
+        err_set(err, "cannot create the resolver: out of memory or descriptors");
+        return NULL;
+    }
+    ub_ctx_debugout(ub, NULL); // it would write to standard error
+    if (set_options(ub, err) && set_servers(ub, names->servers, err) &&
+        set_anchor(ub, names->anchor_file, err) && open_zones(ub, err))
+        return ub;
+    ub_ctx_delete(ub);
+    return NULL;
+}
+
+static bool resolv_conf_changed(struct names *names)
+{
+    struct stat st = {0};
+    if (names->servers != NULL)
+        return false;
+    (void)!stat(RESOLV_CONF, &st);
+    bool changed = memcmp(&st.st_mtim, &names->resolv_changed, sizeof(st.st_mtim)) != 0;
+    names->resolv_changed = st.st_mtim;
+    return changed;
+}
+
+static void copy_servers(struct names *names, const char *const *servers)
+{
+    size_t count = 0;
+    while (servers != NULL && servers[count] != NULL)
+        count++;
+    if (count == 0)
+        return;
+    names->servers = xcalloc(count + 1, sizeof(*names->servers));
+    for (size_t i = 0; i < count; i++)
+        names->servers[i] = xstrdup(servers[i]);
+}
+
 struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err)
 {
     struct names *names = xcalloc(1, sizeof(*names));
@@ -133,18 +186,15 @@ struct names *names_new(struct loop *loop, const struct names_settings *settings
     list_init(&names->orphans);
     names_base_init(&names->base, loop);
     names->hosts = hosts_new(settings->hosts_file != NULL ? settings->hosts_file : "/etc/hosts");
+    copy_servers(names, settings->servers);
+    if (settings->anchor_file != NULL)
+        names->anchor_file = xstrdup(settings->anchor_file);
+    resolv_conf_changed(names);
     err->code = 0;
-    names->ub = ub_ctx_create_ub_event(&names->base.ub);
+    names->ub = context_new(names, err);
     if (names->ub == NULL)
-        err_set(err, "cannot create the resolver: out of memory or descriptors");
-    else
-        ub_ctx_debugout(names->ub, NULL); // it would write to standard error
-    if (names->ub != NULL && set_options(names->ub, err) &&
-        set_servers(names->ub, settings->servers, err) &&
-        set_anchor(names->ub, settings->anchor_file, err) && open_zones(names->ub, err))
-        return names;
-    names_free(&names);
-    return NULL;
+        names_free(&names);
+    return names;
 }
 
 static void query_free(struct names_query *q)
@@ -153,6 +203,7 @@ static void query_free(struct names_query *q)
     defer_cancel(&q->told);
     list_remove(&q->link);
     arena_free(&q->arena);
+    xfree(q->name);
     xfree(q);
 }
 
@@ -173,6 +224,10 @@ void names_free(struct names **names_ptr)
     list_each (&names->orphans, q, struct names_query, link)
         query_free(q);
     hosts_free(&names->hosts);
+    for (char **server = names->servers; server != NULL && *server != NULL; server++)
+        xfree(*server);
+    xfree(names->servers);
+    xfree(names->anchor_file);
     xfree(names);
 }
 
@@ -309,6 +364,43 @@ static void reverse_name(const struct net_addr *ip, char out[80])
     snprintf(out + at, 80 - at, "ip6.arpa");
 }
 
+static void start(struct names_query *q)
+{
+    q->in_flight = true; // it may call back at once, from its cache
+    int rc = ub_resolve_event(q->names->ub, q->name, (int)q->type, CLASS_IN, q, on_answer, NULL);
+    if (rc == 0)
+        return;
+    q->in_flight = false;
+    // What cannot be a name does not exist, now or later.
+    q->answer = (struct names_answer){.status = rc == UB_SYNTAX ? NAMES_NXDOMAIN : NAMES_FAILED};
+    snprintf(q->answer.why, sizeof(q->answer.why), "the resolver could not ask: %s",
+             ub_strerror(rc));
+    tell_later(q);
+}
+
+// Other name servers: what was asked of the old ones is asked anew.
+static void renew(struct names *names)
+{
+    struct err err;
+    struct ub_ctx *fresh = context_new(names, &err);
+    if (fresh == NULL) {
+        log_warn("names", 0, "staying with the old name servers: %s", err.text);
+        return;
+    }
+    struct names_query *q;
+    list_each (&names->queries, q, struct names_query, link)
+        q->orphan = true; // should it call back while it goes
+    ub_ctx_delete(names->ub);
+    names->ub = fresh;
+    list_each (&names->orphans, q, struct names_query, link)
+        query_free(q);
+    list_each (&names->queries, q, struct names_query, link) {
+        q->orphan = false;
+        if (q->in_flight)
+            start(q);
+    }
+}
+
 struct names_query *names_lookup(struct names *names, const char *name, enum names_type type,
                                  void (*done)(void *ctx, const struct names_answer *answer),
                                  void *ctx)
@@ -317,28 +409,23 @@ struct names_query *names_lookup(struct names *names, const char *name, enum nam
     *q = (struct names_query){
         .names = names, .type = type, .done = done, .ctx = ctx, .arena = arena_new()};
     timer_init(&q->timeout, names->loop, on_timeout, q);
-    list_append(&names->queries, &q->link);
     if (answer_here(q, name)) {
+        list_append(&names->queries, &q->link);
         tell_later(q);
         return q;
     }
+    if (resolv_conf_changed(names))
+        renew(names);
     struct net_addr ip;
     char reverse[80];
     if (type == NAMES_PTR && net_addr_parse_ip(str_of(name), &ip)) {
         reverse_name(&ip, reverse);
         name = reverse;
     }
+    q->name = xstrdup(name);
+    list_append(&names->queries, &q->link);
     timer_start(&q->timeout, names->timeout_ms);
-    q->in_flight = true; // it may call back at once, from its cache
-    int rc = ub_resolve_event(names->ub, name, (int)type, CLASS_IN, q, on_answer, NULL);
-    if (rc == 0)
-        return q;
-    q->in_flight = false;
-    // What cannot be a name does not exist, now or later.
-    q->answer.status = rc == UB_SYNTAX ? NAMES_NXDOMAIN : NAMES_FAILED;
-    snprintf(q->answer.why, sizeof(q->answer.why), "the resolver could not ask: %s",
-             ub_strerror(rc));
-    tell_later(q);
+    start(q);
     return q;
 }
 

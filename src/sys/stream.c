@@ -275,8 +275,8 @@ size_t stream_queued(const struct stream *s)
 
 static void keep(struct stream *s, const char *bytes, size_t len)
 {
-    if (len > 0)
-        buf_append(&s->kept, bytes, len);
+    bool kept = len == 0 || buf_append(&s->kept, bytes, len);
+    assert(kept); // at most the buffer it was offered from
 }
 
 // Offers len bytes and keeps what is not taken. False when the owner closed.
@@ -723,7 +723,8 @@ static void send_farewell(struct stream *s)
     }
     if (stream_queued(s) > 0 || s->write_errno != 0)
         return;
-    shutdown(s->watch.fd, SHUT_WR);
+    if (!s->eof) // else the close that follows says it
+        shutdown(s->watch.fd, SHUT_WR);
     s->shut = true;
     timer_start(&s->bound, FAREWELL_MS);
 }

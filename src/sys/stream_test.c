@@ -16,9 +16,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -647,6 +649,40 @@ static void test_listen_trouble(void **state)
     loop_free(&l);
 }
 
+// Out of descriptors: the connection waits, and the processor is not burnt meanwhile.
+static struct rlimit files;
+
+static void more_files(void *ctx)
+{
+    assert_null(server.s);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+static void stop_loop(void)
+{
+    loop_stop(loop);
+}
+
+static void test_out_of_files(void **state)
+{
+    start("127.0.0.1:0");
+    on_accept = stop_loop;
+    int fd = raw_connect();
+    int next = dup(fd); // the lowest free descriptor
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &files);
+    struct rlimit few = {.rlim_cur = (rlim_t)next, .rlim_max = files.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    timer_init(&later, loop, more_files, NULL);
+    timer_start(&later, 150);
+    clock_t before = clock();
+    loop_run(loop);
+    assert_true(clock() - before < CLOCKS_PER_SEC / 20);
+    assert_non_null(server.s);
+    close(fd);
+    finish();
+}
+
 // ---- TLS
 
 struct cert {
@@ -882,7 +918,6 @@ static size_t leave_all(struct side *side, const char *bytes, size_t len)
         stream_write(side->s, "hello", 5);
         return len;
     }
-    timer_init(&later, loop, (void (*)(void *))serve_tls, NULL);
     stream_write(side->s, "220 go\n", 7);
     stream_flush(side->s);
     stream_start_tls_server(side->s, identity);
@@ -1015,6 +1050,7 @@ int main(void)
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_listen_trouble),
+        cmocka_unit_test(test_out_of_files),
         cmocka_unit_test(test_tls_good),
         cmocka_unit_test(test_tls_refused),
         cmocka_unit_test(test_tls_resumption),

@@ -476,10 +476,9 @@ void tls_conn_unload(struct tls_conn *conn)
         buf_free(&conn->left);
         conn->left_pos = 0;
     }
-    if (conn->in_len > 0) {
-        buf_append(&conn->left, conn->in, conn->in_len);
-        conn->in_len = 0;
-    }
+    bool fits = conn->in_len == 0 || buf_append(&conn->left, conn->in, conn->in_len);
+    assert(fits); // a loan is made only when nothing is left of the one before
+    conn->in_len = 0;
 }
 
 // ---- certificates in words
