@@ -27,8 +27,14 @@ struct piece {
     bool secure;
 };
 
+// A queue of bytes: taking from its front is cheap however long it is.
+struct fifo {
+    struct buf bytes;
+    size_t taken; // of the front, not yet cut off
+};
+
 struct pipe {
-    struct buf bytes;     // of the data pieces, oldest first
+    struct fifo bytes;    // of the data pieces, oldest first
     struct piece *pieces; // [first, count)
     size_t first, count, cap;
     int64_t last_us; // when the newest piece arrives
@@ -67,8 +73,8 @@ struct stream {
     bool paused, offer, blocked, hello_seen;
     bool wiped; // `in` was thrown away (by start_tls, maybe from inside the data callback)
     bool want_verify, verified, reused;
-    struct buf in;  // received, not taken
-    struct buf out; // written, not yet sent
+    struct buf in;   // received, not taken
+    struct fifo out; // written, not yet sent
     struct event rx, wake, timeout;
     struct defer flush;
     bool *gone; // set by stream_close for the event function on the stack
@@ -104,6 +110,31 @@ static void stream_timeout(struct event *e);
 
 // ---- Pipes. ----
 
+static size_t fifo_len(const struct fifo *f)
+{
+    return f->bytes.len - f->taken;
+}
+
+static const char *fifo_front(const struct fifo *f)
+{
+    return f->bytes.data + f->taken;
+}
+
+static void fifo_take(struct fifo *f, size_t len)
+{
+    f->taken += len;
+    if (f->taken > f->bytes.len / 2) {
+        buf_consume(&f->bytes, f->taken);
+        f->taken = 0;
+    }
+}
+
+static void fifo_clear(struct fifo *f)
+{
+    buf_clear(&f->bytes);
+    f->taken = 0;
+}
+
 static struct piece *pipe_front(struct pipe *p)
 {
     return p->first < p->count ? &p->pieces[p->first] : NULL;
@@ -127,7 +158,7 @@ static struct piece *pipe_add(struct pipe *p)
 
 static void pipe_free(struct pipe *p)
 {
-    buf_free(&p->bytes);
+    buf_free(&p->bytes.bytes);
     xfree(p->pieces);
     p->pieces = NULL;
     p->first = p->count = p->cap = 0;
@@ -182,7 +213,7 @@ static void pipe_reset(struct conn *c, int to, bool overtake)
     struct pipe *p = &c->to[to];
     if (overtake) {
         p->first = p->count = 0;
-        buf_clear(&p->bytes);
+        fifo_clear(&p->bytes);
         p->closed = false;
         p->last_us = 0;
         if (c->end[to] != NULL)
@@ -225,7 +256,7 @@ static void pipe_send(struct conn *c, int to, const char *bytes, size_t len, boo
             event_at(&from->timeout, sim_departs_us() + TCP_GIVE_UP_US);
         return;
     }
-    buf_append(&p->bytes, bytes, len);
+    buf_append(&p->bytes.bytes, bytes, len);
     while (len > 0) {
         size_t most = len < c->link.chunk_max ? len : c->link.chunk_max;
         struct piece *piece = pipe_add(p);
@@ -259,7 +290,7 @@ static struct stream *stream_make(struct loop *loop, struct conn *c, int side)
     s->side = side;
     c->end[side] = s;
     buf_init(&s->in, STREAM_KEEP);
-    buf_init(&s->out, SIZE_MAX / 2);
+    buf_init(&s->out.bytes, SIZE_MAX / 2);
     event_init(&s->rx, loop, stream_rx);
     event_init(&s->wake, loop, stream_wake);
     event_init(&s->timeout, loop, stream_timeout);
@@ -277,7 +308,7 @@ static void stream_drop(struct stream *s)
     defer_cancel(&s->flush);
     list_remove(&s->of_loop);
     buf_free(&s->in);
-    buf_free(&s->out);
+    buf_free(&s->out.bytes);
     if (s->gone != NULL)
         *s->gone = true;
     xfree(s);
@@ -290,14 +321,14 @@ static bool stream_push(struct stream *s, bool all)
     if (s->stage != STAGE_OPEN || s->tls == TLS_AWAIT_CLIENT || s->tls == TLS_AWAIT_SERVER)
         return false;
     struct conn *c = s->conn;
-    size_t held = c->to[1 - s->side].bytes.len;
+    size_t held = fifo_len(&c->to[1 - s->side].bytes);
     size_t room = held < c->link.window ? c->link.window - held : 0;
-    size_t n = all || s->out.len < room ? s->out.len : room;
+    size_t n = all || fifo_len(&s->out) < room ? fifo_len(&s->out) : room;
     if (n > 0) {
-        pipe_send(c, 1 - s->side, s->out.data, n, s->tls == TLS_ON);
-        buf_consume(&s->out, n);
+        pipe_send(c, 1 - s->side, fifo_front(&s->out), n, s->tls == TLS_ON);
+        fifo_take(&s->out, n);
     }
-    s->blocked = s->out.len > 0;
+    s->blocked = fifo_len(&s->out) > 0;
     return !s->blocked;
 }
 
@@ -312,7 +343,7 @@ void stream_write(struct stream *s, const void *bytes, size_t len)
     SIM_CALL;
     if (s->stage == STAGE_DEAD || s->stage == STAGE_FAILED || len == 0)
         return;
-    buf_append(&s->out, bytes, len);
+    buf_append(&s->out.bytes, bytes, len);
     loop_defer(s->loop, &s->flush, flush_deferred, s);
 }
 
@@ -324,7 +355,7 @@ void stream_flush(struct stream *s)
 
 size_t stream_queued(const struct stream *s)
 {
-    return s->out.len;
+    return fifo_len(&s->out);
 }
 
 void stream_pause(struct stream *s)
@@ -351,7 +382,7 @@ static void stream_fail(struct stream *s, int code, bool is_tls, const char *tex
     s->fail_code = code;
     s->fail_tls = is_tls;
     snprintf(s->fail_text, sizeof(s->fail_text), "%s", text);
-    buf_clear(&s->out);
+    fifo_clear(&s->out);
     event_cancel(&s->rx);
     event_cancel(&s->wake);
     event_cancel(&s->timeout);
@@ -428,7 +459,7 @@ static void stream_wake(struct event *e)
     if (s->stage == STAGE_ANSWER) {
         s->stage = STAGE_OPEN;
         schedule_rx(s);
-        if (s->out.len > 0)
+        if (fifo_len(&s->out) > 0)
             loop_defer(s->loop, &s->flush, flush_deferred, s);
         SIM_CALLBACK(s->loop, s->handler->event(s->ctx, STREAM_CONNECTED));
         return;
@@ -473,7 +504,7 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
     struct conn *c = sim_alloc(SIM_WORLD, sizeof(*c));
     list_append(&conns, &c->all);
     for (int i = 0; i < 2; i++)
-        buf_init(&c->to[i].bytes, SIZE_MAX / 2);
+        buf_init(&c->to[i].bytes.bytes, SIZE_MAX / 2);
     c->addr[1] = *to;
     c->addr[0] = from != NULL && from->family != NET_NONE ? *from : local_for(to, loop->owner);
     if (c->addr[0].family != NET_UNIX && (from == NULL || from->port == 0))
@@ -499,7 +530,7 @@ static void hello_answered(struct stream *s)
     s->tls = TLS_ON;
     s->hello_seen = false;
     pipe_control(s->conn, 1 - s->side, PIECE_SERVER_HELLO, false);
-    if (s->out.len > 0)
+    if (fifo_len(&s->out) > 0)
         loop_defer(s->loop, &s->flush, flush_deferred, s);
     SIM_CALLBACK(s->loop, s->handler->event(s->ctx, STREAM_TLS_READY));
 }
@@ -518,7 +549,7 @@ static void server_answered(struct stream *s)
     }
     s->verified = s->want_verify;
     s->tls = TLS_ON;
-    if (s->out.len > 0)
+    if (fifo_len(&s->out) > 0)
         loop_defer(s->loop, &s->flush, flush_deferred, s);
     SIM_CALLBACK(s->loop, s->handler->event(s->ctx, STREAM_TLS_READY));
 }
@@ -615,8 +646,8 @@ static bool take_data(struct stream *s, bool *mismatch_out)
         }
         size_t room = STREAM_KEEP - s->in.len;
         size_t n = piece->len < room ? piece->len : room;
-        buf_append(&s->in, p->bytes.data, n);
-        buf_consume(&p->bytes, n);
+        buf_append(&s->in, fifo_front(&p->bytes), n);
+        fifo_take(&p->bytes, n);
         sim_trace(n);
         any = true;
         piece->len -= n;
@@ -659,7 +690,8 @@ static void stream_rx(struct event *e)
     bool offer = s->offer;
     bool data = take_data(s, &mismatch);
     struct stream *writer = c->end[1 - s->side];
-    if (data && writer != NULL && writer->blocked && !event_pending(&writer->wake))
+    bool room = fifo_len(&c->to[s->side].bytes) <= c->link.window / 2;
+    if (room && writer != NULL && writer->blocked && !event_pending(&writer->wake))
         event_at(&writer->wake, sim_departs_us() + c->link.latency_us);
     if (mismatch) {
         stream_fail(s, 0, true, "wrong version number (not a TLS record)");
