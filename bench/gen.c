@@ -38,7 +38,7 @@ struct session {
 static int port, epoll;
 static long messages, sessions, next_token, done, refused, bytes;
 static bool keep;
-static long every_ms, idle_sessions;
+static long every_ms, idle_sessions, idle_ready;
 static int64_t *times;
 static char *filler;
 
@@ -185,8 +185,8 @@ static void on_reply(struct session *s, const char *line)
             say(s, "QUIT\r\n", QUIT, 1);
         break;
     case QUIT: end_session(s); break;
-    case DATA:
-    case IDLE: break;
+    case DATA: break;
+    case IDLE: idle_ready++; break;
     }
 }
 
@@ -262,7 +262,7 @@ int main(int argc, char **argv)
         all[i].fd = -1;
     for (long i = 0; i < sessions && every_ms == 0 && take_token(&all[i]); i++)
         open_session(&all[i]);
-    while (done < messages) {
+    while (done < messages || idle_ready < idle_sessions) {
         int wait = 1000;
         if (every_ms > 0 && all[0].fd < 0 && now_us() >= next_us && take_token(&all[0])) {
             next_us += every_ms * 1000;
