@@ -39,6 +39,7 @@ struct names {
     int timeout_ms;
     struct link queries;
     struct link orphans;
+    bool dropping; // the context is being deleted: it may call back for all it had under way
 };
 
 struct names_query {
@@ -213,10 +214,8 @@ void names_free(struct names **names_ptr)
     *names_ptr = NULL;
     if (names == NULL)
         return;
-    // Should libunbound call back while it goes, it finds orphans only.
     struct names_query *q;
-    list_each (&names->queries, q, struct names_query, link)
-        q->orphan = true;
+    names->dropping = true;
     if (names->ub != NULL)
         ub_ctx_delete(names->ub);
     list_each (&names->queries, q, struct names_query, link)
@@ -282,6 +281,8 @@ static void on_answer(void *ctx, int rcode, void *packet, int len, int security,
                       int was_ratelimited)
 {
     struct names_query *q = ctx;
+    if (q->names->dropping)
+        return;
     q->in_flight = false;
     if (q->orphan) {
         query_free(q);
@@ -388,14 +389,13 @@ static void renew(struct names *names)
         return;
     }
     struct names_query *q;
-    list_each (&names->queries, q, struct names_query, link)
-        q->orphan = true; // should it call back while it goes
+    names->dropping = true;
     ub_ctx_delete(names->ub);
+    names->dropping = false;
     names->ub = fresh;
     list_each (&names->orphans, q, struct names_query, link)
         query_free(q);
     list_each (&names->queries, q, struct names_query, link) {
-        q->orphan = false;
         if (q->in_flight)
             start(q);
     }
