@@ -27,6 +27,8 @@ extern char **environ;
 static char dir[] = "/tmp/names_test.XXXXXX";
 static unsigned port;
 static pid_t nsd;
+static bool sealed;        // there is a signed zone
+static const char *anchor; // for the next resolver
 
 static const char zone[] = "$ORIGIN example.test.\n$TTL 300\n"
                            "@ SOA ns hostmaster 1 3600 600 86400 60\n"
@@ -86,20 +88,37 @@ static bool wait_for_server(void)
     return ok;
 }
 
+// signed.test with its key in "anchor" and one record changed after signing. False without the
+// tools.
+static bool sign_zone(void)
+{
+    char command[512];
+    put_file("plain", "$ORIGIN signed.test.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n"
+                      "@ NS ns\nns A 127.0.0.1\n@ MX 10 mail\nmail A 192.0.2.7\n"
+                      "bent A 192.0.2.8\n");
+    snprintf(command, sizeof(command),
+             "cd %s && key=$(ldns-keygen -r /dev/urandom -a ECDSAP256SHA256 -k signed.test) && "
+             "ldns-signzone -n -f sealed plain $key && mv $key.ds anchor && rm $key.key "
+             "$key.private && sed 's/192.0.2.8/192.0.2.9/' sealed > signed",
+             dir);
+    return access("/usr/bin/ldns-signzone", X_OK) == 0 && system(command) == 0;
+}
+
 static int start_nsd(void **state)
 {
     char conf[1024], path[128];
     if (mkdtemp(dir) == NULL)
         return -1;
     port = free_port();
+    sealed = sign_zone();
     snprintf(
         conf, sizeof(conf),
         "server:\n ip-address: 127.0.0.1@%u\n username: \"\"\n chroot: \"\"\n database: \"\"\n"
         " zonesdir: \"%s\"\n pidfile: \"\"\n xfrdfile: \"%s/xfrd\"\n zonelistfile: \"%s/list\"\n"
         " server-count: 1\n logfile: \"%s/log\"\n"
         "remote-control:\n control-enable: no\n"
-        "zone:\n name: example.test\n zonefile: zone\n",
-        port, dir, dir, dir, dir);
+        "zone:\n name: example.test\n zonefile: zone\n%s",
+        port, dir, dir, dir, dir, sealed ? "zone:\n name: signed.test\n zonefile: signed\n" : "");
     put_file("conf", conf);
     put_file("zone", zone);
     put_file("hosts", "# local\n192.0.2.50 printer.lan printer\n2001:db8::50 printer.lan\n"
@@ -130,7 +149,8 @@ static void stop_nsd(void)
 
 static int clean_up(void **state)
 {
-    static const char *const names[] = {"conf", "zone", "hosts", "xfrd", "list", "log", "other"};
+    static const char *const names[] = {"conf",  "zone",  "hosts",  "xfrd",   "list",  "log",
+                                        "other", "plain", "sealed", "signed", "anchor"};
     char path[128];
     stop_nsd();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -167,7 +187,7 @@ static void begin(int timeout_ms)
     snprintf(hosts, sizeof(hosts), "%s/hosts", dir);
     loop = loop_new("test");
     struct names_settings settings = {
-        .servers = servers, .hosts_file = hosts, .timeout_ms = timeout_ms};
+        .servers = servers, .anchor_file = anchor, .hosts_file = hosts, .timeout_ms = timeout_ms};
     names = names_new(loop, &settings, &err);
     if (names == NULL)
         fail_msg("%s", err.text);
@@ -286,6 +306,27 @@ static void test_hosts_changes(void **state)
     assert_null(hosts_get(hosts, "a"));
     assert_non_null(hosts_get(hosts, "b"));
     hosts_free(&hosts);
+}
+
+static void test_dnssec(void **state)
+{
+    static char path[128];
+    if (!sealed)
+        skip();
+    look_up("mail.signed.test", NAMES_A, NAMES_OK, 1);
+    assert_false(got.secure);
+    snprintf(path, sizeof(path), "%s/anchor", dir);
+    anchor = path;
+    look_up("signed.test", NAMES_MX, NAMES_OK, 1);
+    assert_true(got.secure);
+    look_up("_25._tcp.mail.signed.test", NAMES_TLSA, NAMES_NXDOMAIN, 0);
+    assert_true(got.secure);
+    look_up("bent.signed.test", NAMES_A, NAMES_BOGUS, 0);
+    assert_true(got.why[0] != '\0');
+    assert_false(got.secure);
+    look_up("example.test", NAMES_MX, NAMES_OK, 3);
+    assert_false(got.secure);
+    anchor = NULL;
 }
 
 static void never(void *ctx, const struct names_answer *answer)
@@ -550,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_negative),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_hosts_changes),
+        cmocka_unit_test(test_dnssec),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_free_in_callback),
         cmocka_unit_test(test_settings),
