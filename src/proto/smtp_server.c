@@ -159,7 +159,7 @@ void smtp_server_end_transaction(struct smtp_server *s, bool abort)
         s->ops->abort(s->ctx);
     s->open = false;
     s->binary = s->utf8 = false;
-    s->refused = false;
+    s->refused = s->content_wrong = false;
     s->rcpts = 0;
     s->content = s->discarded = s->chunk_left = 0;
     if (s->state != SMTP_CLOSED && s->state != SMTP_HELLO && s->state != SMTP_NEW)

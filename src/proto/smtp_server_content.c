@@ -10,7 +10,7 @@ void smtp_server_content_begin(struct smtp_server *s)
 {
     s->dot = (struct smtp_dot){0};
     s->content = s->discarded = 0;
-    s->refused = false;
+    s->refused = s->content_wrong = false;
 }
 
 // The first refusal stays: it names the cause, later ones would only be consequences.
@@ -29,13 +29,6 @@ void smtp_server_content_refuse(struct smtp_server *s, const struct smtp_server_
     if (s->open)
         s->ops->abort(s->ctx);
     s->open = false;
-}
-
-static void refuse_fixed(struct smtp_server *s, enum smtp_fixed what)
-{
-    struct smtp_server_reply reply;
-    smtp_server_fixed(what, &reply);
-    smtp_server_content_refuse(s, &reply);
 }
 
 static void too_large(struct smtp_server *s, struct smtp_server_reply *reply)
@@ -58,22 +51,32 @@ static void give_up(struct smtp_server *s)
     smtp_server_say(s, SAY_TOO_MANY_ERRORS);
 }
 
+// What is wrong with the content by itself. The gravest is said, so that the reply does not depend
+// on where the pieces ended.
+static bool content_wrong(struct smtp_server *s, struct smtp_server_reply *reply)
+{
+    if (s->content > s->settings->message_size)
+        too_large(s, reply);
+    else if (!s->binary && (s->dot.bare_cr || s->dot.bare_lf))
+        smtp_server_fixed(SAY_BARE_IN_BODY, reply);
+    else if (!s->binary && s->dot.nul)
+        smtp_server_fixed(SAY_NUL_IN_BODY, reply);
+    else if (!s->binary && s->dot.longest_line > LIMIT_BODY_LINE)
+        smtp_server_fixed(SAY_LINE_IN_BODY, reply);
+    else
+        return false;
+    return true;
+}
+
 // Hands one slice on, unless the content is refused already or for this very slice.
 static void hand_on(struct smtp_server *s, struct str slice)
 {
     s->progress++;
     s->content += slice.len;
-    if (!s->refused && s->content > s->settings->message_size) {
-        struct smtp_server_reply reply;
-        too_large(s, &reply);
+    struct smtp_server_reply reply;
+    if (!s->refused && content_wrong(s, &reply)) {
         smtp_server_content_refuse(s, &reply);
-    } else if (!s->refused && !s->binary) {
-        if (s->dot.bare_cr || s->dot.bare_lf)
-            refuse_fixed(s, SAY_BARE_IN_BODY);
-        else if (s->dot.nul)
-            refuse_fixed(s, SAY_NUL_IN_BODY);
-        else if (s->dot.longest_line > LIMIT_BODY_LINE)
-            refuse_fixed(s, SAY_LINE_IN_BODY);
+        s->content_wrong = true;
     }
     if (s->refused) {
         s->discarded += slice.len;
@@ -81,7 +84,6 @@ static void hand_on(struct smtp_server *s, struct str slice)
             give_up(s);
         return;
     }
-    struct smtp_server_reply reply;
     smtp_server_fixed(SAY_OK, &reply);
     int verdict = s->ops->data(s->ctx, slice.ptr, slice.len, &reply);
     if (verdict == 0)
@@ -93,8 +95,13 @@ static void hand_on(struct smtp_server *s, struct str slice)
 // All content is here: the refusal, or the owner's verdict.
 static void content_end(struct smtp_server *s)
 {
-    if (!s->refused && !s->binary && s->dot.after_cr)
-        refuse_fixed(s, SAY_BARE_IN_BODY);
+    // Behind the last slice a CR may have been found to be alone.
+    s->dot.bare_cr |= s->dot.after_cr;
+    struct smtp_server_reply reply;
+    if ((!s->refused || s->content_wrong) && content_wrong(s, &reply)) {
+        smtp_server_content_refuse(s, &reply);
+        *s->refusal = reply;
+    }
     if (s->refused) {
         uint32_t replies = s->settings->lmtp && s->rcpts > 0 ? s->rcpts : 1;
         for (uint32_t i = 0; i < replies; i++)
@@ -102,7 +109,6 @@ static void content_end(struct smtp_server *s)
         smtp_server_end_transaction(s, true);
         return;
     }
-    struct smtp_server_reply reply;
     smtp_server_fixed(SAY_ACCEPTED, &reply);
     // From here the message is the owner's; there is nothing left to abort.
     s->open = false;
@@ -116,12 +122,8 @@ size_t smtp_server_content(struct smtp_server *s, struct str in)
     size_t taken = smtp_dot_next(&s->dot, in, &slice, &end);
     if (slice.len > 0)
         hand_on(s, slice);
-    if (end && s->state == SMTP_CONTENT) {
-        // A bare CR may have been the last thing before the end, behind the last slice.
-        if (!s->refused && (s->dot.bare_cr || s->dot.bare_lf))
-            refuse_fixed(s, SAY_BARE_IN_BODY);
+    if (end && s->state == SMTP_CONTENT)
         content_end(s);
-    }
     return taken;
 }
 
@@ -164,8 +166,7 @@ size_t smtp_server_chunk(struct smtp_server *s, struct str in)
     if (in.len > s->chunk_left)
         in.len = (size_t)s->chunk_left;
     s->chunk_left -= in.len;
-    if (!s->refused)
-        smtp_dot_watch(&s->dot, in);
+    smtp_dot_watch(&s->dot, in);
     hand_on(s, in);
     if (s->state == SMTP_CHUNK && s->asked == ASKED_NOTHING && s->chunk_left == 0)
         smtp_server_chunk_done(s);

@@ -100,17 +100,18 @@ struct smtp_server {
     enum smtp_state state;
     enum smtp_question asked;
     bool esmtp, tls, authenticated;
-    bool more;         // input follows the command under way
-    bool data_refused; // the command before was a DATA that was refused
-    bool skipping;     // inside an overlong line
-    bool open;         // a transaction: abort is owed
-    bool chunk_last;   // this is the chunk with LAST
-    bool binary;       // BODY=BINARYMIME
-    bool utf8;         // SMTPUTF8
-    bool refused;      // the content is: `refusal` goes out at its end
-    uint32_t rcpts;    // accepted
-    uint32_t errors;   // since the last accepted message
-    uint32_t messages; // accepted over this connection
+    bool more;          // input follows the command under way
+    bool data_refused;  // the command before was a DATA that was refused
+    bool skipping;      // inside an overlong line
+    bool open;          // a transaction: abort is owed
+    bool chunk_last;    // this is the chunk with LAST
+    bool binary;        // BODY=BINARYMIME
+    bool utf8;          // SMTPUTF8
+    bool refused;       // the content is: `refusal` goes out at its end
+    bool content_wrong; // refused by the machine, not by the owner
+    uint32_t rcpts;     // accepted
+    uint32_t errors;    // since the last accepted message
+    uint32_t messages;  // accepted over this connection
     uint64_t progress;
     uint64_t content;   // octets so far
     uint64_t discarded; // octets of refused content or of an overlong line

@@ -316,6 +316,9 @@ static const struct dialogue dialogues[] = {
      GO_OUT "550 5.6.11\n503\n250\n", NULL},
     {"bdat with bare cr at its end", &plain, STR(GO "BDAT 2 LAST\r\na\rNOOP\r\n"),
      GO_OUT "550 5.6.11\n250\n", GO_SEEN "begin{a\r!abort;"},
+    {"the gravest is said", &plain, STR(GO "DATA\r\na\0\r\nb\nc\r\n.\r\n"),
+     GO_OUT "354\n550 5.6.11\n", NULL},
+    {"nul", &plain, STR(GO "DATA\r\na\0\r\n.\r\n"), GO_OUT "354\n550 5.6.0\n", NULL},
     {"crlf across chunks", &plain, STR(GO "BDAT 2\r\na\rBDAT 1 LAST\r\n\n"), GO_OUT "250\n250\n",
      GO_SEEN "begin{a\r\n}end;"},
 
