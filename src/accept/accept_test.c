@@ -3,10 +3,12 @@
 #include "accept/accept.h"
 #include "accept/drop.h"
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/stream.h"
+#include "sys/tls.h"
 #include "sys/worker.h"
 
 #include <netinet/in.h>
@@ -585,6 +587,151 @@ static void test_stop(void **state)
     world_close(&w);
 }
 
+// ---- TLS. ----
+
+// A client on a loop of its own: each step waits for a reply that begins so, then says the next.
+struct step {
+    const char *reply; // NULL: TLS is ready
+    const char *next;  // NULL: start TLS; "": done
+};
+
+struct talker {
+    struct loop *loop;
+    struct stream *stream;
+    const struct step *step;
+    struct post post;
+    struct net_addr to;
+    bool implicit;
+    bool good;
+    char facts[200];
+    sem_t done;
+};
+
+static void talker_end(struct talker *t, bool good)
+{
+    t->good = good;
+    snprintf(t->facts, sizeof(t->facts), "%s", stream_tls_text(t->stream));
+    stream_close(&t->stream, false);
+    sem_post(&t->done);
+}
+
+static void talker_next(struct talker *t)
+{
+    const char *next = t->step++->next;
+    struct tls_client_params params = {.verify = TLS_VERIFY_NONE};
+    if (next == NULL)
+        stream_start_tls_client(t->stream, &params);
+    else if (next[0] == '\0')
+        talker_end(t, true);
+    else
+        stream_write(t->stream, next, strlen(next));
+}
+
+static size_t talker_data(void *ctx, const char *bytes, size_t len)
+{
+    struct talker *t = ctx;
+    struct str in = str_make(bytes, len), line;
+    size_t used = 0;
+    while (memchr(in.ptr, '\n', in.len) != NULL && str_split(&in, '\n', &line)) {
+        used += line.len + 1;
+        if (line.len < 4 || line.ptr[3] == '-')
+            continue;
+        bool good = t->step->reply != NULL && str_starts(line, str_of(t->step->reply));
+        if (!good)
+            talker_end(t, false);
+        else
+            talker_next(t);
+        return used;
+    }
+    return used;
+}
+
+static void talker_event(void *ctx, enum stream_event event)
+{
+    struct talker *t = ctx;
+    struct tls_client_params params = {.verify = TLS_VERIFY_NONE};
+    if (event == STREAM_CONNECTED && t->implicit)
+        stream_start_tls_client(t->stream, &params);
+    else if (event == STREAM_TLS_READY && t->step->reply == NULL)
+        talker_next(t);
+    else if (event == STREAM_ERROR || event == STREAM_EOF)
+        talker_end(t, false);
+}
+
+static const struct stream_handler talker_handler = {talker_data, talker_event};
+
+static void talker_begin(struct post *post)
+{
+    struct talker *t = container_of(post, struct talker, post);
+    t->stream = stream_connect(t->loop, &t->to, NULL, &talker_handler, t);
+}
+
+static void talk(struct world *w, const struct step *steps, bool implicit, char facts[200])
+{
+    struct talker t = {.step = steps, .implicit = implicit, .post.run = talker_begin};
+    t.to = *accept_addr(w->accept, "test");
+    t.loop = loop_new("talker");
+    sem_init(&t.done, 0, 0);
+    loop_start(t.loop);
+    loop_post(t.loop, &t.post);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    assert_int_equal(sem_timedwait(&t.done, &until), 0);
+    loop_stop(t.loop);
+    loop_join(t.loop);
+    loop_free(&t.loop);
+    if (!t.good)
+        fail_msg("the dialogue broke before '%s'", t.step->reply);
+    memcpy(facts, t.facts, sizeof(t.facts));
+}
+
+#define MESSAGE_STEPS                                                                              \
+    {"250", "MAIL FROM:<a@b>\r\n"}, {"250 2.1.0", "RCPT TO:<c@d>\r\n"}, {"250 2.1.5", "DATA\r\n"}, \
+        {"354", "x\r\n.\r\n"}, {"250 2.0.0", "QUIT\r\n"},                                          \
+    {                                                                                              \
+        "221", ""                                                                                  \
+    }
+
+static void test_starttls(void **state)
+{
+    static const struct step steps[] = {
+        {"220", "EHLO c\r\n"}, {"250", "MAIL FROM:<a@b>\r\n"}, {"530 5.7.0", "STARTTLS\r\n"},
+        {"220", NULL},         {NULL, "MAIL FROM:<a@b>\r\n"},  {"503", "EHLO c\r\n"},
+        MESSAGE_STEPS};
+    struct world w = {.set = {.tls = LISTEN_TLS_REQUIRED}};
+    char facts[200], body[2000];
+    world_open(&w);
+    talk(&w, steps, false, facts);
+    assert_memory_equal(facts, "TLSv1.3", 7);
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    read_message(&w, arena, &e, body, sizeof(body));
+    assert_non_null(strstr(body, "with ESMTPS"));
+    arena_free(&arena);
+    // What comes with STARTTLS in one breath is never a command.
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "STARTTLS\r\nNOOP\r\n", "554 5.5.0");
+    expect(fd, "");
+    close(fd);
+    world_close(&w);
+}
+
+static void test_implicit_tls(void **state)
+{
+    static const struct step steps[] = {{"220", "EHLO c\r\n"}, MESSAGE_STEPS};
+    struct world w = {.set = {.tls = LISTEN_TLS_IMPLICIT}};
+    char facts[200];
+    world_open(&w);
+    talk(&w, steps, true, facts);
+    assert_memory_equal(facts, "TLSv1.3", 7);
+    wait_message(&w);
+    world_close(&w);
+}
+
 // ---- The drop directory. ----
 
 static void start_drop(struct world *w)
@@ -684,6 +831,7 @@ int main(void)
         cmocka_unit_test(test_stranger),      cmocka_unit_test(test_login),
         cmocka_unit_test(test_submit_socket), cmocka_unit_test(test_limits),
         cmocka_unit_test(test_reload),        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_starttls),      cmocka_unit_test(test_implicit_tls),
         cmocka_unit_test(test_drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
