@@ -129,6 +129,8 @@ static void tell_facts(struct attempt *a)
     const struct stream *stream = a->session != NULL ? deliver_session_stream(a->session) : NULL;
     char peer[NET_ADDR_TEXT] = "";
     const char *tls = "", *verified = "", *login = "";
+    if (a->session != NULL)
+        snprintf(peer, sizeof(peer), "%s", deliver_session_where(a->session));
     if (stream != NULL) {
         net_addr_format(stream_peer(stream), peer);
         tls = stream_is_tls(stream) ? stream_tls_text(stream) : "in clear";
@@ -136,7 +138,7 @@ static void tell_facts(struct attempt *a)
         login = deliver_session_client(a->session)->logged_in ? ", login" : "";
     }
     snprintf(job->facts, sizeof(job->facts), "%.60s%s%.40s%s%s%s%zu rcpt, %lld ms", peer,
-             peer[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
+             tls[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
              job->count, (long long)(job->finished_ms - job->started_ms));
 }
 

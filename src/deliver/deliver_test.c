@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 // --- names: in place of those of sys ---
@@ -105,6 +106,7 @@ struct server {
     // What is said, without CRLF; NULL: the usual. An empty text: the connection is closed instead.
     const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *starttls;
     bool endless;     // greeting
+    bool implicit;    // TLS
     bool close_after; // the connection, after each message
     bool deaf;        // never reads
     struct tls_server *tls;
@@ -248,6 +250,8 @@ static void on_accepted(void *ctx, struct stream *stream)
     list_append(&s->peers, &p->link);
     timer_init(&p->later, s->loop, on_endless, p);
     stream_attach(stream, &handler, p);
+    if (s->implicit)
+        stream_start_tls_server(stream, s->tls);
     if (s->endless)
         on_endless(p);
     else
@@ -674,6 +678,54 @@ static void tls_is_as_asked_for(void **state)
     }
 }
 
+static void a_login_goes_over_implicit_tls(void **state)
+{
+    struct bench b;
+    struct err err;
+    struct server s = {.implicit = true,
+                       .ehlo = "250-test\r\n250 AUTH PLAIN",
+                       .tls = tls_server_self_signed("test", &err)};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&b, &s, 0);
+    b.gateway.tls = TLS_IMPLICIT;
+    b.gateway.user = "ali";
+    b.gateway.password = "sesame";
+    b.job.want_transcript = true;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_non_null(strstr(b.job.facts, ", login, 1 rcpt"));
+    assert_non_null(strstr(buf_cstr(&b.job.transcript), "(secret)"));
+    // Another password is another connection.
+    b.gateway.password = "other";
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 2);
+    // And with a certificate that must be right, none.
+    b.gateway.verify = true;
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_TLS, PHASE_TLS, "");
+    bench_free(&b);
+}
+
+static void lmtp_goes_over_a_unix_socket(void **state)
+{
+    struct bench b;
+    char at[64];
+    struct server s = {.at = at};
+    snprintf(at, sizeof(at), "unix:/tmp/deliver-test-%d.sock", (int)getpid());
+    bench_init(&b, NULL);
+    b.servers[0] = &s;
+    s.loop = b.loop;
+    on_loop(&b, server_listen, &s);
+    b.gateway.kind = GATEWAY_LMTP;
+    b.gateway.host = "";
+    b.gateway.unix_path = at + strlen("unix:");
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_false(b.rcpts[0].outcome.relayed);
+    assert_non_null(strstr(s.dialogue, "LHLO"));
+    assert_string_equal(b.rcpts[0].outcome.where, at);
+    bench_free(&b);
+}
+
 static void a_failed_handshake_is_tried_again_in_clear_when_tls_is_only_wanted(void **state)
 {
     struct bench b;
@@ -861,6 +913,8 @@ int main(void)
         cmocka_unit_test(large_bodies_flow_in_slices),
         cmocka_unit_test(more_recipients_than_the_server_takes_go_in_turns),
         cmocka_unit_test(tls_is_as_asked_for),
+        cmocka_unit_test(a_login_goes_over_implicit_tls),
+        cmocka_unit_test(lmtp_goes_over_a_unix_socket),
         cmocka_unit_test(a_failed_handshake_is_tried_again_in_clear_when_tls_is_only_wanted),
         cmocka_unit_test(the_first_address_to_stand_wins),
         cmocka_unit_test(direct_delivery_follows_the_mx),
