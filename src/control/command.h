@@ -72,3 +72,4 @@ void cmd_queue_release(struct reply *r);
 void cmd_queue_drop(struct reply *r);
 void cmd_route_explain(struct reply *r);
 void cmd_log(struct reply *r);
+void cmd_queue_classic(struct reply *r);

@@ -24,9 +24,13 @@ const struct command control_commands[] = {
     {"queue release", "ID...", "send what was held", 1, COMMAND_ARGS, cmd_queue_release},
     {"queue drop", "ID... [--reason TEXT]", "remove for good; nobody is told", 1, COMMAND_ARGS,
      cmd_queue_drop},
+    {"queue classic", "", "what waits, in the layout of mailq", 0, 0, cmd_queue_classic},
     {"queue", "[PATTERN]", "the same as queue list", 0, 1, cmd_queue_list},
-    {"log", "[ID] [--from GLOB] [--to GLOB] [--gateway NAME] [--since 1h] [--max N]",
-     "what happened to mail, also to mail that left", 0, 1, cmd_log},
+    {"log",
+     "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] [--gateway "
+     "NAME] "
+     "[--class CLASS] [--since 1h] [--max N] [-f]",
+     "what happened to mail, also to mail that left", 0, COMMAND_ARGS, cmd_log},
     {"gateway list", "", "the ways out and how they are", 0, 0, cmd_gateway_list},
     {"route explain", "ID | --from ADDRESS --to ADDRESS", "which way, and why", 0, 1,
      cmd_route_explain},

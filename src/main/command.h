@@ -23,4 +23,24 @@ extern const struct main_command main_commands[]; // ends with words NULL
 // The configuration in force for a command; NULL after the problems went to standard error.
 struct conf *main_read_conf(const struct main_options *options);
 
+// Is it a command of ours or of the daemon's? And what to say when not; the exit status.
+bool main_command_known(int argc, char **argv);
+int main_command_unknown(int argc, char **argv);
+
+// The commands, a file each group.
 int cmd_serve(const struct main_options *options, int argc, char **argv);
+int cmd_send(const struct main_options *options, int argc, char **argv);
+int cmd_sendmail(const struct main_options *options, int argc, char **argv);
+int cmd_mailq(const struct main_options *options, int argc, char **argv);
+int cmd_newaliases(const struct main_options *options, int argc, char **argv);
+int cmd_config_check(const struct main_options *options, int argc, char **argv);
+int cmd_config_explain(const struct main_options *options, int argc, char **argv);
+int cmd_config_diff(const struct main_options *options, int argc, char **argv);
+int cmd_config_reference(const struct main_options *options, int argc, char **argv);
+int cmd_config_schema(const struct main_options *options, int argc, char **argv);
+int cmd_spool_check(const struct main_options *options, int argc, char **argv);
+int cmd_spool_rebuild(const struct main_options *options, int argc, char **argv);
+int cmd_password_hash(const struct main_options *options, int argc, char **argv);
+int cmd_sink(const struct main_options *options, int argc, char **argv);
+int cmd_help(const struct main_options *options, int argc, char **argv);
+int cmd_version(const struct main_options *options, int argc, char **argv);

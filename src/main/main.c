@@ -98,9 +98,9 @@ int main(int argc, char **argv)
         if (used > 0)
             return c->run(&options, argc - used, argv + used);
     }
-    if (argc == 0) {
-        char *help[] = {"help"};
-        return ask_daemon(&options, 0, help) == 0 ? 0 : EX_USAGE;
-    }
+    if (argc == 0)
+        return cmd_help(&options, 0, argv);
+    if (!main_command_known(argc, argv))
+        return main_command_unknown(argc, argv);
     return ask_daemon(&options, argc, argv);
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: ISC
+// queue classic (mailq): what waits, in the layout that scripts have read since the days of
+// sendmail.
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/timefmt.h"
+#include "control/command.h"
+#include "sys/clock.h"
+#include "sys/stream.h"
+
+#include <stdio.h>
+
+enum { MAILQ_PAGE = 200 };
+
+struct pages {
+    uint64_t after, count, bytes;
+};
+
+// "Sat Nov 21 14:02:11", local.
+static void arrival(int64_t wall_ms, char text[TIME_TEXT])
+{
+    char full[TIME_TEXT]; // Sat, 21 Nov 2026 14:02:11 +0000
+    time_rfc5322(wall_ms, clock_utc_offset_minutes(wall_ms), full);
+    struct str rest = str_of(full), part[5] = {0};
+    for (size_t i = 0; i < 5; i++)
+        str_split(&rest, ' ', &part[i]);
+    snprintf(text, TIME_TEXT, "%.3s %.*s %2.*s %.*s", part[0].ptr, STR_FMT(part[2]),
+             STR_FMT(part[1]), STR_FMT(part[4]));
+}
+
+// '*' being sent, '!' held, as Postfix marks them.
+static void entry(struct reply *r, const struct queue_message_view *v)
+{
+    char id[ID_TEXT_SIZE + 1], when[TIME_TEXT];
+    bool busy = false;
+    for (size_t i = 0; i < v->envelope.count; i++)
+        busy |= v->rcpts[i].busy;
+    id_format(v->id, id);
+    const char *mark = v->held ? "!" : busy ? "*" : "";
+    arrival(v->envelope.accepted_ms, when);
+    struct str sender = v->envelope.sender.len > 0 ? v->envelope.sender : STR("MAILER-DAEMON");
+    reply_line(r, "%s%-*s %8llu %s  %.*s", id, 14 - (int)strlen(id), mark,
+               (unsigned long long)v->size, when, STR_FMT(sender));
+    for (size_t i = 0; i < v->envelope.count; i++) {
+        const struct queue_rcpt_view *p = &v->rcpts[i];
+        if (rcpt_state_final(p->state))
+            continue;
+        if (p->last.text[0] != '\0')
+            reply_line(r, "%40s(%s: %s)", "", p->gateway, p->last.text);
+        reply_line(r, "%45s%.*s", "", STR_FMT(p->address));
+    }
+    reply_line(r, "%s", "");
+}
+
+static void finish(struct reply *r, const struct pages *p)
+{
+    if (p->count == 0)
+        reply_line(r, "Mail queue is empty");
+    else
+        reply_line(r, "-- %llu Kbytes in %llu Request%s.",
+                   (unsigned long long)(p->bytes + 1023) / 1024, (unsigned long long)p->count,
+                   p->count == 1 ? "" : "s");
+    reply_end(r, 0);
+}
+
+static void page(struct reply *r)
+{
+    struct pages *p = r->ctx;
+    uint64_t ids[MAILQ_PAGE];
+    struct queue *q = r->control->parts.queue;
+    do {
+        size_t n = queue_list(q, p->after, STR(""), ids, MAILQ_PAGE);
+        for (size_t i = 0; i < n; i++) {
+            struct arena *arena = arena_new();
+            struct queue_message_view v;
+            p->after = ids[i];
+            if (queue_show(q, ids[i], arena, &v)) {
+                if (p->count++ == 0)
+                    reply_line(r, "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient----"
+                                  "---");
+                p->bytes += v.size;
+                entry(r, &v);
+            }
+            arena_free(&arena);
+        }
+        if (n < MAILQ_PAGE) {
+            finish(r, p);
+            return;
+        }
+        // A reader slower than we are is not given the whole queue at once.
+        stream_flush(r->stream);
+    } while (stream_queued(r->stream) == 0);
+}
+
+void cmd_queue_classic(struct reply *r)
+{
+    r->ctx = arena_alloc(r->arena, sizeof(struct pages));
+    r->drained = page;
+    page(r);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: ISC
+// Times are the local ones; recipients that met the same end share a line.
+#include "control/timeline.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/timefmt.h"
+#include "route/judge.h"
+#include "sys/clock.h"
+
+#include <stdio.h>
+
+enum { JSON_BYTES = 16 << 20, AT_ONCE_MS = 2000 };
+
+// "2026-11-21 14:02:11.204"
+static const char *local_time(int64_t wall_ms, char text[TIME_TEXT])
+{
+    time_iso(wall_ms + (int64_t)clock_utc_offset_minutes(wall_ms) * 60000, text);
+    text[10] = ' ';
+    text[23] = '\0';
+    return text;
+}
+
+static void size_text(uint64_t bytes, char text[24])
+{
+    if (bytes < 1000)
+        snprintf(text, 24, "%llu octets", (unsigned long long)bytes);
+    else if (bytes < 1000 * 1000)
+        snprintf(text, 24, "%.1f kB", (double)bytes / 1e3);
+    else
+        snprintf(text, 24, "%.1f MB", (double)bytes / 1e6);
+}
+
+static struct str sender_text(struct str sender)
+{
+    return sender.len > 0 ? sender : STR("<>");
+}
+
+// ---- For people ----
+
+void timeline_head(struct reply *r, const struct index_message *m)
+{
+    char id[ID_TEXT_SIZE], size[24], when[TIME_TEXT];
+    const struct envelope *e = &m->envelope;
+    size_text(m->size, size);
+    reply_line(r, "%s  %s%.*s%s%s  from %.*s", id_format(m->id, id), m->subject.len > 0 ? "\"" : "",
+               STR_FMT(m->subject), m->subject.len > 0 ? "\"  " : "", size,
+               STR_FMT(sender_text(m->sender)));
+    for (size_t i = 0; i < e->count && i < 10; i++)
+        reply_line(r, "  to %.*s: %s", STR_FMT(e->rcpts[i].address),
+                   rcpt_state_name((enum rcpt_state)m->states[i]));
+    if (e->count > 10)
+        reply_line(r, "  and %zu more", e->count - 10);
+    reply_line(r, "  %s  accepted from %.*s%s%.*s%s%.*s, on disk", local_time(m->accepted_ms, when),
+               STR_FMT(e->client), e->user.len > 0 ? " as " : "", STR_FMT(e->user),
+               e->listener.len > 0 ? " at listener " : "", STR_FMT(e->listener));
+}
+
+// "busy: 451 4.3.0 not now" or what a recipient's new state is when nothing was tried.
+static void outcome_text(struct buf *out, const struct store_rcpt_result *result)
+{
+    const struct outcome *o = &result->outcome;
+    if (o->class != OUTCOME_OK)
+        buf_printf(out, "%s", outcome_class_name(o->class));
+    else
+        buf_puts(out, rcpt_state_name(result->state));
+    if (o->code != 0 || o->text[0] != '\0')
+        buf_puts(out, ": ");
+    if (o->code != 0)
+        buf_printf(out, "%u ", o->code);
+    if (o->enhanced[0] != 0)
+        buf_printf(out, "%u.%u.%u ", o->enhanced[0], o->enhanced[1], o->enhanced[2]);
+    buf_puts(out, o->text);
+    if (o->class != OUTCOME_OK && o->phase != PHASE_NONE)
+        buf_printf(out, " (%s)", outcome_phase_name(o->phase));
+}
+
+static void consequence(struct buf *out, const struct store_rcpt_result *result, int64_t at_ms)
+{
+    char span[TIME_TEXT];
+    int64_t wait = result->next_ms - at_ms;
+    if (result->outcome.class == OUTCOME_OK)
+        return;
+    buf_printf(out, "  -> %s", judge_reason(&result->outcome));
+    if (result->state != RCPT_WAITING)
+        buf_printf(out, "; %s", rcpt_state_name(result->state));
+    else if (wait > AT_ONCE_MS)
+        buf_printf(out, "; again in %s", time_span(wait, span));
+    else
+        buf_puts(out, "; another way at once");
+}
+
+static bool same_end(const struct store_rcpt_result *a, const struct store_rcpt_result *b)
+{
+    return a->state == b->state && a->outcome.class == b->outcome.class &&
+           a->outcome.code == b->outcome.code && strcmp(a->outcome.text, b->outcome.text) == 0;
+}
+
+static void whose(struct buf *out, const struct index_message *m, const struct index_event *e,
+                  size_t first)
+{
+    size_t others = 0;
+    uint32_t index = e->results[first].index;
+    for (size_t i = first + 1; i < e->result_count; i++)
+        others += same_end(&e->results[first], &e->results[i]);
+    if (m->envelope.count == 1 || index >= m->envelope.count)
+        return;
+    buf_printf(out, "  [%.*s", STR_FMT(m->envelope.rcpts[index].address));
+    if (others > 0)
+        buf_printf(out, " and %zu more", others);
+    buf_putc(out, ']');
+}
+
+static bool told_already(const struct index_event *e, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (same_end(&e->results[i], &e->results[at]))
+            return true;
+    return false;
+}
+
+static void attempt(struct reply *r, const struct index_message *m, const struct index_event *e,
+                    bool transcripts)
+{
+    char when[TIME_TEXT];
+    struct buf line;
+    struct str rest = e->transcript, text;
+    buf_init(&line, LIMIT_CONTROL_LINE);
+    for (size_t i = 0; i < e->result_count; i++) {
+        if (told_already(e, i))
+            continue;
+        buf_clear(&line);
+        outcome_text(&line, &e->results[i]);
+        consequence(&line, &e->results[i], e->wall_ms);
+        whose(&line, m, e, i);
+        reply_line(r, "  %s  %-12.*s %s", local_time(e->wall_ms, when), STR_FMT(e->gateway),
+                   buf_cstr(&line));
+    }
+    if (e->facts.len > 0)
+        reply_line(r, "  %23s  %-12s %.*s", "", "", STR_FMT(e->facts));
+    while (transcripts && str_split(&rest, '\n', &text))
+        reply_line(r, "      %.*s", STR_FMT(text));
+    buf_free(&line);
+}
+
+static void event(struct reply *r, const struct index_message *m, const struct index_event *e,
+                  bool transcripts)
+{
+    char when[TIME_TEXT];
+    local_time(e->wall_ms, when);
+    const char *by = e->text.len > 0 ? ": " : "";
+    switch (e->kind) {
+    case INDEX_ACCEPTED: break; // the head has it
+    case INDEX_ATTEMPT: attempt(r, m, e, transcripts); break;
+    case INDEX_HOLD:
+        reply_line(r, "  %s  %s%s%.*s", when, e->flag ? "held" : "released", by, STR_FMT(e->text));
+        break;
+    case INDEX_NOTE: reply_line(r, "  %s  %.*s", when, STR_FMT(e->text)); break;
+    case INDEX_PRIORITY: reply_line(r, "  %s  priority is now %d", when, e->value); break;
+    }
+}
+
+void timeline_events(struct reply *r, const struct index_message *m, size_t first, bool transcripts)
+{
+    for (size_t i = first; i < m->event_count; i++)
+        event(r, m, &m->events[i], transcripts);
+}
+
+void timeline_list_head(struct reply *r)
+{
+    reply_line(r, "%-19s  %-8s %-9s %-12s %-10s %-26s %-30s %s", "ACCEPTED", "ID", "STATE",
+               "GATEWAY", "LAST", "FROM", "TO", "SUBJECT");
+}
+
+void timeline_list_line(struct reply *r, const struct index_message *m)
+{
+    char when[TIME_TEXT], id[ID_TEXT_SIZE];
+    struct str sender = sender_text(m->sender), rest = m->recipients, first = {0};
+    str_split(&rest, ' ', &first);
+    local_time(m->accepted_ms, when);
+    reply_line(r, "%.19s  %-8s %-9s %-12.*s %-10s %-26.*s %.*s%-*s %.*s", when,
+               id_format(m->id, id), m->held ? "held" : rcpt_state_name(m->state),
+               STR_FMT(m->gateway), m->gateway.len > 0 ? outcome_class_name(m->class) : "",
+               STR_FMT(sender), STR_FMT(first), first.len < 30 ? 30 - (int)first.len : 0,
+               rest.len > 0 ? " +" : "", STR_FMT(m->subject));
+}
+
+// ---- JSON ----
+
+static void facts_json(struct json *j, const struct index_message *m)
+{
+    char id[ID_TEXT_SIZE];
+    json_int(j, "schema", 1);
+    json_text(j, "id", id_format(m->id, id));
+    json_text(j, "state", rcpt_state_name(m->state));
+    json_bool(j, "held", m->held);
+    json_int(j, "accepted_ms", m->accepted_ms);
+    json_int(j, "ended_ms", m->ended_ms);
+    json_str(j, "sender", m->sender);
+    json_str(j, "subject", m->subject);
+    json_str(j, "client", m->client);
+    json_str(j, "user", m->user);
+    json_int(j, "size", (int64_t)m->size);
+    json_str(j, "gateway", m->gateway);
+    json_text(j, "class", m->gateway.len > 0 ? outcome_class_name(m->class) : NULL);
+}
+
+static void print_json(struct reply *r, struct buf *out)
+{
+    reply_text(r, buf_str(out));
+    buf_free(out);
+}
+
+void timeline_list_json(struct reply *r, const struct index_message *m)
+{
+    struct buf out;
+    struct str rest = m->recipients, address;
+    buf_init(&out, JSON_BYTES);
+    struct json j = json_to(&out);
+    json_open(&j, NULL);
+    facts_json(&j, m);
+    json_open_array(&j, "recipients");
+    while (str_split(&rest, ' ', &address))
+        json_str(&j, NULL, address);
+    json_close_array(&j);
+    json_close(&j);
+    print_json(r, &out);
+}
+
+static void result_json(struct json *j, const struct index_message *m,
+                        const struct store_rcpt_result *result)
+{
+    const struct outcome *o = &result->outcome;
+    char enhanced[16];
+    snprintf(enhanced, sizeof(enhanced), "%u.%u.%u", o->enhanced[0], o->enhanced[1],
+             o->enhanced[2]);
+    json_open(j, NULL);
+    json_str(j, "recipient",
+             result->index < m->envelope.count ? m->envelope.rcpts[result->index].address
+                                               : STR(""));
+    json_text(j, "state", rcpt_state_name(result->state));
+    json_int(j, "tries", result->tries);
+    json_int(j, "next_ms", result->next_ms);
+    json_text(j, "class", outcome_class_name(o->class));
+    json_text(j, "reason", judge_reason(o));
+    json_text(j, "phase", outcome_phase_name(o->phase));
+    json_int(j, "code", o->code);
+    json_text(j, "enhanced", o->enhanced[0] != 0 ? enhanced : NULL);
+    json_text(j, "where", o->where);
+    json_text(j, "text", o->text);
+    json_close(j);
+}
+
+static void event_json(struct json *j, const struct index_message *m, const struct index_event *e,
+                       bool transcripts)
+{
+    static const char *const kinds[] = {
+        [INDEX_ACCEPTED] = "accepted", [INDEX_ATTEMPT] = "attempt",   [INDEX_HOLD] = "hold",
+        [INDEX_NOTE] = "note",         [INDEX_PRIORITY] = "priority",
+    };
+    json_open(j, NULL);
+    json_text(j, "event", e->kind == INDEX_HOLD && !e->flag ? "release" : kinds[e->kind]);
+    json_int(j, "at_ms", e->wall_ms);
+    if (e->kind == INDEX_ATTEMPT) {
+        json_str(j, "gateway", e->gateway);
+        json_str(j, "facts", e->facts);
+        json_open_array(j, "results");
+        for (size_t i = 0; i < e->result_count; i++)
+            result_json(j, m, &e->results[i]);
+        json_close_array(j);
+    }
+    if (e->text.len > 0)
+        json_str(j, "text", e->text);
+    if (e->kind == INDEX_PRIORITY)
+        json_int(j, "value", e->value);
+    if (transcripts && e->transcript.len > 0)
+        json_str(j, "transcript", e->transcript);
+    json_close(j);
+}
+
+void timeline_json(struct reply *r, const struct index_message *m, bool transcripts)
+{
+    struct buf out;
+    buf_init(&out, JSON_BYTES);
+    struct json j = json_to(&out);
+    json_open(&j, NULL);
+    facts_json(&j, m);
+    json_str(&j, "listener", m->envelope.listener);
+    json_open_array(&j, "recipients");
+    for (size_t i = 0; i < m->envelope.count; i++) {
+        json_open(&j, NULL);
+        json_str(&j, "address", m->envelope.rcpts[i].address);
+        json_text(&j, "state", rcpt_state_name((enum rcpt_state)m->states[i]));
+        json_close(&j);
+    }
+    json_close_array(&j);
+    json_open_array(&j, "events");
+    for (size_t i = 0; i < m->event_count; i++)
+        event_json(&j, m, &m->events[i], transcripts);
+    json_close_array(&j);
+    json_close(&j);
+    print_json(r, &out);
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: ISC
+// All commands of the program on one screen, and the nearest one to what was typed.
+#include "base/buf.h"
+#include "conf/schema.h"
+#include "control/command.h"
+#include "main/command.h"
+
+#include <stdio.h>
+#include <sysexits.h>
+
+const struct main_command main_commands[] = {
+    {"serve", "", "the daemon, in the foreground", cmd_serve},
+    {"send", "[-f FROM] [-s SUBJECT] [--test] [--wait SECONDS | --no-wait] ADDRESS...",
+     "send standard input as a mail and follow it; exit 0 delivered, 75 still waiting", cmd_send},
+    {"sendmail", "[FLAG]... [ADDRESS]...", "as other programs call it; also by the name sendmail",
+     cmd_sendmail},
+    {"mailq", "[-j]", "what waits, in the classic layout, or as JSON", cmd_mailq},
+    {"newaliases", "", "nothing: there is no alias database", cmd_newaliases},
+    {"config check", "[FILE]", "what is wrong with it, or what it means", cmd_config_check},
+    {"config explain", "KEY", "one key: its values, default and meaning", cmd_config_explain},
+    {"config diff", "OLD NEW", "what changes between two files", cmd_config_diff},
+    {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
+    {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
+    {"password hash", "[USER]", "a line for a listener's `users` file; password on standard input",
+     cmd_password_hash},
+    {"sink", "[--listen ADDRESS] [--maildir DIR] [--refuse CODE]",
+     "an upstream for trying things out: takes everything, a line each", cmd_sink},
+    {"help", "[WORD]...", "this, or the usage of one command", cmd_help},
+    {"version", "", "the version", cmd_version},
+    {"--version", NULL, NULL, cmd_version},
+    {"--help", NULL, NULL, cmd_help},
+    {"-h", NULL, NULL, cmd_help},
+    {NULL, NULL, NULL, NULL},
+};
+
+// Both tables as one.
+struct row {
+    const char *words, *usage, *help;
+};
+static bool row_at(size_t i, struct row *out)
+{
+    size_t n = sizeof(main_commands) / sizeof(main_commands[0]) - 1;
+    if (i < n) {
+        *out = (struct row){main_commands[i].words, main_commands[i].usage, main_commands[i].help};
+        return true;
+    }
+    const struct command *c = &control_commands[i - n];
+    *out = (struct row){c->words, c->usage, c->help};
+    return c->words != NULL;
+}
+
+static const char examples[] =
+    "waypost " WAYPOST_VERSION
+    ": takes mail from everything here, keeps it safe, finds it a way out\n"
+    "\n"
+    "  waypost serve --config FILE                 run it\n"
+    "  echo hello | waypost send -s hi a@b.example send a mail and see what becomes of it\n"
+    "  waypost status                              one screen: what waits, which ways are open\n"
+    "  waypost log --since 1h                      what happened\n"
+    "  waypost route explain --to a@b.example      which way, and why\n";
+
+static const struct {
+    const char *title;
+    const char *words[10];
+} groups[] = {
+    {"mail", {"send", "log", "queue", "route explain", NULL}},
+    {"the daemon", {"serve", "status", "gateway list", "reload", "stop", NULL}},
+    {"configuration",
+     {"config check", "config explain", "config diff", "config reference", "config schema",
+      "password hash", NULL}},
+    {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
+    {"care and trying out", {"spool check", "spool rebuild", "sink", "help", "version", NULL}},
+};
+
+static bool find_row(const char *words, struct row *out)
+{
+    for (size_t i = 0; row_at(i, out); i++)
+        if (strcmp(out->words, words) == 0)
+            return true;
+    return false;
+}
+
+static void print_all(void)
+{
+    struct row row;
+    fputs(examples, stdout);
+    for (size_t g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
+        printf("\n%s\n", groups[g].title);
+        for (size_t i = 0; groups[g].words[i] != NULL; i++)
+            if (find_row(groups[g].words[i], &row))
+                printf("  %-17s %s\n", row.words, row.help);
+    }
+    printf("\n`waypost help COMMAND` says more; --json where it reads; --config FILE (or "
+           "$WAYPOST_CONFIG) anywhere\n");
+}
+
+// The rows whose words begin with those given: "queue" shows all of its family.
+static bool print_some(const char *words)
+{
+    struct row row;
+    size_t len = strlen(words), shown = 0;
+    for (size_t i = 0; row_at(i, &row); i++) {
+        bool same = strncmp(row.words, words, len) == 0 &&
+                    (row.words[len] == '\0' || row.words[len] == ' ');
+        if (!same || row.help == NULL)
+            continue;
+        printf("%swaypost %s %s\n    %s\n", shown++ > 0 ? "\n" : "", row.words, row.usage,
+               row.help);
+    }
+    return shown > 0;
+}
+
+static bool begins_command(const char *word)
+{
+    struct row row;
+    size_t len = strlen(word);
+    for (size_t i = 0; row_at(i, &row); i++)
+        if (strncmp(row.words, word, len) == 0 && (row.words[len] == '\0' || row.words[len] == ' '))
+            return true;
+    return false;
+}
+
+static void join(int argc, char **argv, int count, struct buf *out)
+{
+    for (int i = 0; i < count && i < argc; i++)
+        buf_printf(out, "%s%s", i > 0 ? " " : "", argv[i]);
+    buf_cstr(out);
+}
+
+// The nearest of the first words, or, after a right first word, of the whole ones. NULL: none.
+static const char *nearest(struct arena *arena, const char *typed, bool whole)
+{
+    struct conf_nearest near = {0};
+    struct row row;
+    for (size_t i = 0; row_at(i, &row); i++) {
+        struct str first = str_of(row.words);
+        first.len = whole ? first.len : str_find(first, ' ');
+        if (row.help != NULL)
+            conf_nearest_offer(&near, str_of(typed), arena_str(arena, first));
+    }
+    return near.word;
+}
+
+bool main_command_known(int argc, char **argv)
+{
+    struct buf typed;
+    struct row row;
+    bool known = false;
+    buf_init(&typed, 256);
+    join(argc, argv, 2, &typed);
+    for (size_t i = 0; !known && row_at(i, &row); i++) {
+        size_t len = strlen(row.words);
+        known = strncmp(typed.data, row.words, len) == 0 &&
+                (typed.data[len] == '\0' || typed.data[len] == ' ');
+    }
+    buf_free(&typed);
+    return known;
+}
+
+int main_command_unknown(int argc, char **argv)
+{
+    struct buf typed;
+    struct arena *arena = arena_new();
+    buf_init(&typed, 256);
+    bool family = argc > 0 && begins_command(argv[0]);
+    join(argc, argv, family ? 2 : 1, &typed);
+    const char *near = nearest(arena, typed.data, family);
+    fprintf(stderr, "waypost: there is no command `%s`", typed.data);
+    if (near != NULL)
+        fprintf(stderr, "; did you mean `waypost %s`?\n", near);
+    else
+        fprintf(stderr, "; see `waypost help%s%s`\n", family ? " " : "", family ? argv[0] : "");
+    buf_free(&typed);
+    arena_free(&arena);
+    return EX_USAGE;
+}
+
+int cmd_help(const struct main_options *options, int argc, char **argv)
+{
+    struct buf words;
+    if (argc == 0) {
+        print_all();
+        return 0;
+    }
+    buf_init(&words, 256);
+    join(argc, argv, argc, &words);
+    bool found = print_some(words.data);
+    buf_free(&words);
+    return found ? 0 : main_command_unknown(argc, argv);
+}
+
+int cmd_version(const struct main_options *options, int argc, char **argv)
+{
+    printf("waypost " WAYPOST_VERSION "\n");
+    return 0;
+}
