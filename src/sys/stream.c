@@ -106,6 +106,9 @@ static void say_errno(struct stream *s, int code)
         snprintf(text, sizeof(text), "cannot connect to %s: %s is not an address of this machine",
                  peer, from);
         break;
+    case EAGAIN: // of a unix socket
+        snprintf(text, sizeof(text), "too many connections wait for %s already", peer);
+        break;
     case ENOENT: snprintf(text, sizeof(text), "nothing listens on %s", peer); break;
     default:
         snprintf(text, sizeof(text), "connection with %s failed: %s", peer, strerror(code));

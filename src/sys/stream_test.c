@@ -993,6 +993,16 @@ static void test_tls_with_plain_peer(void **state)
     tls_finish();
 }
 
+static void put_locked_key(const char *path)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    FILE *f = fopen(path, "w");
+    assert_true(PEM_write_PrivateKey(f, key, EVP_aes_128_cbc(), (const unsigned char *)"secret", 6,
+                                     NULL, NULL) == 1);
+    fclose(f);
+    EVP_PKEY_free(key);
+}
+
 static void test_identities(void **state)
 {
     struct err err;
@@ -1007,6 +1017,9 @@ static void test_identities(void **state)
     assert_non_null(strstr(err.text, "does not belong to the certificate"));
     assert_null(tls_server_new("/etc/passwd", path, &err));
     assert_non_null(strstr(err.text, "/etc/passwd holds no usable certificate"));
+    put_locked_key(other);
+    assert_null(tls_server_new(path, other, &err)); // and nobody is asked for the password
+    assert_non_null(strstr(err.text, "holds no usable private key"));
     assert_null(tls_server_self_signed("a,DNS:b", &err));
     struct tls_server *tls = tls_server_self_signed("a.example", &err), *again;
     again = tls_server_ref(tls);

@@ -90,6 +90,12 @@ struct tls_server {
     SSL_CTX *ctx;
 };
 
+// A locked key is an error, not a question on the terminal.
+static int no_password(char *out, int size, int writing, void *ctx)
+{
+    return -1;
+}
+
 static struct tls_server *server_new(void)
 {
     struct tls_server *tls = xcalloc(1, sizeof(*tls));
@@ -99,6 +105,7 @@ static struct tls_server *server_new(void)
     SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(tls->ctx, (const unsigned char *)"waypost", 7);
     SSL_CTX_set_num_tickets(tls->ctx, 1);
+    SSL_CTX_set_default_passwd_cb(tls->ctx, no_password);
     SSL_CTX_set_dh_auto(tls->ctx, 1);
     SSL_CTX_set_options(tls->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     return tls;

@@ -8,8 +8,8 @@
 
 #include <stdbool.h>
 
-// A server's certificate and key (PEM files), TLS 1.2 and up, session tickets. Immutable; counted
-// references, any thread.
+// A server's certificate chain and key (PEM files, the key without a password), TLS 1.2 and up,
+// session tickets. Immutable; counted references, any thread.
 struct tls_server;
 struct tls_server *tls_server_new(const char *cert_file, const char *key_file, struct err *err);
 // A self-signed certificate for `name`, made in memory, for listeners without one of their own.
