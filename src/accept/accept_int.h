@@ -80,6 +80,7 @@ struct session {
     const char *user;                // owned; NULL: not logged in
     struct timer clock;
     int64_t began_ms, moved_ms; // loop_now_ms: the start, the last progress
+    int64_t content_ms;         // when the message under way began to come
     uint64_t progress;
     uint32_t slot, listener_slot; // in counts
     uint32_t messages;

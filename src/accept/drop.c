@@ -29,6 +29,7 @@ enum {
     DROP_HEAD_MOST = LIMIT_RECIPIENTS * 2048, // the lines above the content
     DROP_FILE_MOST = LIMIT_MESSAGE + DROP_HEAD_MOST,
     DROP_AFRAID_MOST = 1000, // files left alone
+    DROP_TMP_MS = 24 * 3600 * 1000,
 };
 static const char magic[] = "WAYPOST-DROP 1";
 
@@ -243,6 +244,9 @@ struct drop {
     bool remove; // the file is to be removed first: its message is in the store
     bool bad;    // or to be moved to drop/bad
     struct err err;
+    char **names;       // of this round; NULL: none under way
+    size_t at;          // the next of them
+    bool first;         // nothing was done yet
     struct map *afraid; // names left alone, owned keys
     // On the loop.
     struct arena *arena;
@@ -340,24 +344,56 @@ static void put_away(struct drop *d)
     d->name = NULL;
 }
 
-// On a worker.
-static void work(struct work *w)
+// What a writer that died left behind.
+static void clean_tmp(struct drop *d)
 {
-    struct drop *d = (struct drop *)w;
-    if (d->name != NULL)
-        put_away(d);
+    char dir[4096], path[8192];
     struct err err;
-    char **names = d->look ? dir_list(d->dir, &err) : NULL;
-    for (size_t i = 0; names != NULL && names[i] != NULL && d->name == NULL; i++)
-        try_file(d, names[i]);
+    struct path_facts facts;
+    snprintf(dir, sizeof(dir), "%s/tmp", d->dir);
+    char **names = dir_list(dir, &err);
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        if (path_stat(path, &facts, &err) && facts.is_file &&
+            clock_wall_ms() - facts.modified_ms > DROP_TMP_MS)
+            path_remove(path, &err);
+    }
     if (names != NULL)
         dir_list_free(&names);
 }
 
+// On a worker. The names are listed once and gone through; the next round lists them anew.
+static void work(struct work *w)
+{
+    struct drop *d = (struct drop *)w;
+    struct err err;
+    if (d->name != NULL)
+        put_away(d);
+    if (d->first)
+        clean_tmp(d);
+    d->first = false;
+    if (d->names == NULL && d->look)
+        d->names = dir_list(d->dir, &err);
+    d->look = d->look && d->names != NULL;
+    while (d->look && d->name == NULL && d->names[d->at] != NULL)
+        try_file(d, d->names[d->at++]);
+    if (d->name != NULL || d->names == NULL)
+        return;
+    dir_list_free(&d->names);
+    d->at = 0;
+}
+
+static bool may_take(struct drop *d, struct err *why)
+{
+    return store_accepting(d->store, why) &&
+           (d->may_accept == NULL || d->may_accept(d->gate_ctx, why));
+}
+
 static void start_work(struct drop *d)
 {
+    struct err ignored;
     d->busy = true;
-    d->look = !d->stopping;
+    d->look = !d->stopping && may_take(d, &ignored);
     worker_submit(&d->work);
 }
 
@@ -504,8 +540,7 @@ static void work_done(struct work *w)
         reject(d, err.text);
     else if (looping(d))
         reject(d, "too many Received fields: a mail loop");
-    else if (!store_accepting(d->store, &err) ||
-             (d->may_accept != NULL && !d->may_accept(d->gate_ctx, &err)))
+    else if (!may_take(d, &err))
         postpone(d, &err);
     else
         begin(d);
@@ -554,6 +589,7 @@ struct drop *drop_new(struct loop *loop, struct conf *conf, struct store *store,
     d->conf = conf_ref(conf);
     d->store = store;
     d->afraid = map_new();
+    d->first = true;
     d->work = (struct work){.home = loop, .work = work, .done = work_done};
     timer_init(&d->timer, loop, on_timer, d);
     if (make_dirs(d, err))
@@ -596,6 +632,8 @@ void drop_free(struct drop **drop)
     for (char *key; (key = map_next(d->afraid, &pos)) != NULL;)
         xfree(key);
     map_free(&d->afraid);
+    if (d->names != NULL)
+        dir_list_free(&d->names);
     conf_unref(&d->conf);
     xfree(d->dir);
     xfree(d);

@@ -243,10 +243,13 @@ static void on_clock(void *ctx)
         return;
     }
     bool content = smtp_server_in_content(s->machine);
+    int64_t limit = content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
     if (smtp_server_waiting(s->machine)) {
         s->moved_ms = now; // our own slowness
-    } else if (now >=
-               s->moved_ms + (content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS)) {
+    } else if (content && now >= s->content_ms + LIMIT_TRANSACTION_MS) {
+        session_say_goodbye(s, 421, "4.4.2", "the message took longer than an hour; goodbye");
+        return;
+    } else if (now >= s->moved_ms + limit) {
         session_say_goodbye(s, 421, "4.4.2",
                             content ? "no part of the message came for 10 minutes; goodbye"
                                     : "no command came for 5 minutes; goodbye");

@@ -201,6 +201,7 @@ static int on_begin(void *ctx, struct smtp_server_reply *reply)
 {
     struct session *s = ctx;
     struct transaction *t = s->transaction;
+    s->content_ms = loop_now_ms(t->accept->loop);
     t->id = store_next_id(t->accept->store);
     t->body = store_body_begin(t->accept->store, t->accept->loop, t->size_hint);
     t->header = arena_alloc(t->arena, sizeof(*t->header));

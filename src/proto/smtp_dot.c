@@ -9,10 +9,15 @@ static void watch_bytes(struct smtp_dot *dot, const char *bytes, size_t len)
         dot->nul = true;
     if (dot->eight_bit)
         return;
-    unsigned char any = 0;
-    for (size_t i = 0; i < len; i++)
+    uint64_t any = 0, word;
+    size_t i = 0;
+    for (; i + sizeof(word) <= len; i += sizeof(word)) {
+        memcpy(&word, bytes + i, sizeof(word));
+        any |= word;
+    }
+    for (; i < len; i++)
         any |= (unsigned char)bytes[i];
-    dot->eight_bit = (any & 0x80) != 0;
+    dot->eight_bit = (any & 0x8080808080808080) != 0;
 }
 
 // One piece of a line: up to and with the LF when there is one. Returns its length.
