@@ -20,7 +20,10 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { TRANSCRIPT = 16 * 1024 };
+enum {
+    TRANSCRIPT = 16 * 1024,
+    SHY_MOST = 4096, // then all are forgotten
+};
 
 struct deliver {
     struct loop *loop;
@@ -31,6 +34,10 @@ struct deliver {
     struct buf key;
     struct buf spare; // the transcript nobody wanted, for the next attempt
     char *slice;
+    // Servers that went away over a body sent in one flight. For them the next is sent the old way,
+    // whose every step has its answer; else they would be in doubt for ever. Key: where; value: its
+    // text.
+    struct map *shy;
 };
 
 struct attempt {
@@ -265,6 +272,32 @@ static void remember(struct attempt *a, const struct outcome *o)
         a->last = *o;
 }
 
+// --- servers that cannot take a body in one flight ---
+
+static void forget_shy(struct deliver *d)
+{
+    size_t pos = 0;
+    for (char *text; (text = map_next(d->shy, &pos)) != NULL; xfree(text))
+        map_del(d->shy, str_of(text));
+}
+
+static void note_shy(struct attempt *a)
+{
+    const char *where = deliver_session_where(a->session);
+    if (map_get(a->d->shy, str_of(where)) != NULL)
+        return;
+    if (map_count(a->d->shy) >= SHY_MOST)
+        forget_shy(a->d);
+    char *text = xstrdup(where);
+    map_put(a->d->shy, str_of(text), text);
+}
+
+static bool is_shy(const struct attempt *a)
+{
+    return map_count(a->d->shy) > 0 &&
+           map_get(a->d->shy, str_of(deliver_session_where(a->session))) != NULL;
+}
+
 // --- transactions ---
 
 static void run_batch(struct attempt *a)
@@ -282,8 +315,10 @@ static void run_batch(struct attempt *a)
     size_t left = a->count - a->at;
     a->batch = left < most ? left : most;
     a->job->dsn_passed = (deliver_session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
-    a->mail = (struct smtp_client_mail){
-        .envelope = a->job->envelope, .rcpts = a->rcpts + a->at, .count = a->batch};
+    a->mail = (struct smtp_client_mail){.envelope = a->job->envelope,
+                                        .rcpts = a->rcpts + a->at,
+                                        .count = a->batch,
+                                        .at_once = !is_shy(a)};
     deliver_session_send(a->session, &a->mail, a->body, a->d->slice);
 }
 
@@ -320,6 +355,8 @@ static void on_over(void *ctx)
     struct outcome failure = c->failure;
     if (deliver_session_fetching(a->session))
         release_body(a);
+    if (a->mail.at_once && a->batch > 0 && failure.class == OUTCOME_DOUBT)
+        note_shy(a);
     if (was_stale(a)) {
         a->again = true;
         a->job->reused = false;
@@ -490,6 +527,7 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     buf_init(&d->key, LIMIT_CONFIG_FILE);
     buf_init(&d->spare, TRANSCRIPT);
     d->slice = xmalloc(SESSION_SLICE);
+    d->shy = map_new();
     return d;
 }
 
@@ -510,6 +548,8 @@ void deliver_free(struct deliver **deliver)
         finish_local(a, "shutting down");
     }
     pool_free(&d->pool);
+    forget_shy(d);
+    map_free(&d->shy);
     buf_free(&d->key);
     buf_free(&d->spare);
     xfree(d->slice);

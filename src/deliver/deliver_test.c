@@ -107,6 +107,7 @@ struct server {
     const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *starttls;
     bool endless;     // greeting
     bool implicit;    // TLS
+    bool hates_bdat;  // and goes away
     bool close_after; // the connection, after each message
     bool deaf;        // never reads
     struct tls_server *tls;
@@ -188,6 +189,10 @@ static bool take_command(struct peer *p, struct str line)
         p->in_data = s->data == NULL;
         buf_clear(&s->got);
         return say(p, s->data, "354 go");
+    }
+    if (str_istarts(line, STR("BDAT")) && s->hates_bdat) {
+        peer_close(p, false);
+        return false;
     }
     if (str_istarts(line, STR("QUIT"))) {
         s->quits++;
@@ -493,6 +498,18 @@ static void a_message_is_relayed_and_the_connection_kept(void **state)
     assert_non_null(strstr(buf_cstr(&b.job.transcript), "-> MAIL FROM:<a@b.example>\n"));
     assert_non_null(strstr(b.job.facts, "127.0.0.1"));
     assert_int_equal(b.body.released, 5);
+    bench_free(&b);
+}
+
+static void a_server_that_cannot_do_what_it_offers_gets_the_old_way_next(void **state)
+{
+    struct bench b;
+    struct server s = {.hates_bdat = true, .ehlo = "250-test\r\n250-PIPELINING\r\n250 CHUNKING"};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&b, &s, 0);
+    check(bench_run(&b), OUTCOME_DOUBT, PHASE_FINAL, "");
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     bench_free(&b);
 }
 
@@ -905,6 +922,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_relayed_and_the_connection_kept),
+        cmocka_unit_test(a_server_that_cannot_do_what_it_offers_gets_the_old_way_next),
         cmocka_unit_test(another_setting_or_a_close_means_another_connection),
         cmocka_unit_test(a_kept_connection_found_closed_costs_no_outcome),
         cmocka_unit_test(trouble_has_its_class),

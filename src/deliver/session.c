@@ -257,7 +257,7 @@ void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
                           struct body_source *body, char *slice)
 {
     mail->size = body->size;
-    mail->at_once = s->sent == 0 && (body->whole.ptr != NULL || body->size == 0) &&
+    mail->at_once = mail->at_once && s->sent == 0 && (body->whole.ptr != NULL || body->size == 0) &&
                     body->size <= LIMIT_BODY_INLINE;
     s->body = body;
     s->slice = slice;

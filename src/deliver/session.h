@@ -36,7 +36,8 @@ struct session *deliver_session_new(struct loop *loop, struct stream *stream,
 void deliver_session_attach(struct session *s, struct buf *record,
                             const struct session_events *events, void *ctx);
 
-// A transaction: mail->size and at_once are filled in here. All is borrowed until settled, and so
+// A transaction: mail->size is filled in here, and at_once taken back where it cannot be. All is
+// borrowed until settled, and so
 // is the body; *slice is 64 KiB of scratch memory, used only during calls.
 enum { SESSION_SLICE = 64 * 1024 };
 void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
