@@ -409,6 +409,8 @@ static void free_oldest(struct store *store)
             break;
         keep_free_segment(store, c->oldest);
     }
+    atomic_store(&store->oldest, c->oldest);
+    atomic_store(&store->active, c->active->number);
 }
 
 static void finish_group(struct store *store, struct frame *group)
@@ -438,14 +440,14 @@ static void finish_group(struct store *store, struct frame *group)
     atomic_store(&store->committed, store->c.sequence);
     if (store->feed != NULL)
         index_feed_wake(store->feed);
+    keep_synced(store);
+    free_oldest(store); // before a compaction hears that its last copy is done
     for (struct frame *frame = group; frame != NULL; frame = next) {
         next = frame->next;
         if (frame->finished != NULL)
             frame->finished(frame, true);
         frame_free(frame);
     }
-    keep_synced(store);
-    free_oldest(store);
 }
 
 static bool write_group(struct store *store)
@@ -478,15 +480,17 @@ static void try_close(struct store *store)
     if (!c->closing || atomic_load(&store->bodies_busy) > 0)
         return;
     c->closing = false;
-    struct frame *end = frame_new(store);
-    end->flags = FRAME_END;
-    frame_seal_meta(end);
-    *c->tail = end;
-    c->tail = &end->next;
+    if (store->was_clean || !store->maintenance) {
+        struct frame *end = frame_new(store);
+        end->flags = FRAME_END;
+        frame_seal_meta(end);
+        *c->tail = end;
+        c->tail = &end->next;
+    }
     c->spare_failed = true; // nobody prepares segments any more
     write_all(store);
     if (c->head != NULL)
-        log_warn("spool", 0, "no end mark could be written: the next start takes this for a crash");
+        log_warn("spool", 0, "no end mark written: the next start takes this for a crash");
     fail_waiting(store);
     loop_stop(store->commit_loop);
 }

@@ -147,6 +147,7 @@ static void on_sealed(struct post *post)
     struct err err;
     if (segment != NULL && !segment_summarize(note->store->set, segment, &err))
         log_warn("spool", 0, "no summary of segment %" PRIu64 ": %s", note->number, err.text);
+    compact_look(note->store->keeper);
     xfree(note);
 }
 
@@ -173,7 +174,7 @@ static bool give_back(struct keeper *k, uint64_t number, struct err *err)
     return spool_dir_sync(store->set, "seg", err);
 }
 
-static void free_segments(struct keeper *k)
+void keep_free_segments(struct keeper *k)
 {
     struct store *store = k->store;
     struct err err;
@@ -205,7 +206,7 @@ static void on_freeable(struct post *post)
     f->number = note->number;
     list_append(&k->freeable, &f->link);
     xfree(note);
-    free_segments(k);
+    keep_free_segments(k);
 }
 
 void keep_free_segment(struct store *store, uint64_t number)
@@ -216,7 +217,7 @@ void keep_free_segment(struct store *store, uint64_t number)
 static void on_indexed(struct post *post)
 {
     struct note *note = (struct note *)post;
-    free_segments(note->store->keeper);
+    keep_free_segments(note->store->keeper);
     xfree(note);
 }
 
@@ -280,7 +281,7 @@ void keep_look_at_disk(struct store *store)
 static void on_tick(void *ctx)
 {
     struct keeper *k = ctx;
-    free_segments(k); // prepares, too, when that is wanted
+    keep_free_segments(k); // prepares, too, when that is wanted
     keep_look_at_disk(k->store);
     compact_look(k);
     timer_start(&k->tick, TICK_MS);
@@ -365,6 +366,7 @@ void keep_free(struct store *store)
     if (k == NULL)
         return;
     struct freeable *f;
+    compact_free(k);
     while ((f = list_first(&k->freeable, struct freeable, link)) != NULL) {
         list_remove(&f->link);
         xfree(f);

@@ -22,10 +22,12 @@ struct keeper {
     struct link freeable;
     uint64_t pool[SEGMENT_POOL];
     size_t pool_count;
-    struct note *ended; // the committer's: files of bodies whose end is being synced
-    struct compaction *compaction;
+    struct note *ended;            // the committer's: files of bodies whose end is being synced
+    struct compaction *compaction; // under way, or NULL
 };
 
 void keep_init(struct store *store);
 bool keep_find_pool(struct store *store, struct err *err);
-void compact_look(struct keeper *k); // starts moving messages forward when that is worth it
+void keep_free_segments(struct keeper *k); // those that may go now
+void compact_look(struct keeper *k);       // starts moving messages forward when that is worth it
+void compact_free(struct keeper *k);

@@ -21,7 +21,6 @@
 
 struct replay {
     struct store *store;
-    uint64_t damages;
 };
 
 static struct store_message *make_message(const struct journal_op *op, const struct scan_frame *f)
@@ -93,7 +92,7 @@ static void quarantine(struct store *store, uint64_t number, uint64_t from, uint
 static void on_damage(void *ctx, uint64_t segment, uint64_t from, uint64_t to, const char *text)
 {
     struct replay *r = ctx;
-    r->damages++;
+    atomic_store(&r->store->damaged_until, segment);
     log_error("damaged", 0, "%s; the bytes are kept in %s/corrupt", text, r->store->dir);
     quarantine(r->store, segment, from, to);
 }
@@ -114,11 +113,11 @@ static bool number_of(const char *name, uint64_t *number_out)
     return str_u64(str_make(s.ptr, s.len - 4), UINT32_MAX, number_out) && *number_out > 0;
 }
 
-static bool open_segment(struct store *store, uint64_t number, struct err *err)
+static bool open_segment(struct store *store, uint64_t number, enum file_mode mode, struct err *err)
 {
     char path[SPOOL_PATH];
     uint64_t size;
-    struct file *file = file_open(segment_path(store->set, number, "wps", path), FILE_WRITE, err);
+    struct file *file = file_open(segment_path(store->set, number, "wps", path), mode, err);
     if (file == NULL)
         return false;
     if (!file_size(file, &size, err)) {
@@ -134,8 +133,8 @@ static bool open_segment(struct store *store, uint64_t number, struct err *err)
     return true;
 }
 
-// Numbers in rising order. NULL with err.
-static uint64_t *list_segments(struct store *store, size_t *count_out, struct err *err)
+uint64_t *store_list_segments(struct store *store, enum file_mode mode, size_t *count_out,
+                              struct err *err)
 {
     char path[SPOOL_PATH];
     snprintf(path, sizeof(path), "%.900s/seg", store->dir);
@@ -150,7 +149,7 @@ static uint64_t *list_segments(struct store *store, size_t *count_out, struct er
     count = 0;
     for (size_t i = 0; ok && names[i] != NULL; i++)
         if (number_of(names[i], &numbers[count]))
-            ok = open_segment(store, numbers[count++], err);
+            ok = open_segment(store, numbers[count++], mode, err);
     dir_list_free(&names);
     if (!ok) {
         xfree(numbers);
@@ -292,7 +291,7 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
     struct replay replay = {.store = store};
     struct walk walk = {.set = store->set, .ctx = &replay, .frame = on_frame, .damage = on_damage};
     size_t count;
-    uint64_t *numbers = list_segments(store, &count, err);
+    uint64_t *numbers = store_list_segments(store, FILE_WRITE, &count, err);
     if (numbers == NULL)
         return false;
     bool ok = journal_walk(&walk, numbers, count, err) &&
@@ -302,6 +301,7 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
         return false;
     store->c.sequence = walk.sequence != 0 ? walk.sequence : 1;
     store->c.chain = walk.chain;
+    store->was_clean = walk.clean || walk.frames == 0;
     if (walk.id_floor == 0)
         walk.id_floor = 1 + random_below(1u << 30);
     store->c.id_floor = walk.id_floor;

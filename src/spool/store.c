@@ -181,7 +181,7 @@ static bool make_dirs(struct store *store, struct err *err)
     return true;
 }
 
-static bool take_lock(struct store *store, struct err *err)
+bool store_lock(struct store *store, struct err *err)
 {
     char path[SPOOL_PATH];
     snprintf(path, sizeof(path), "%.900s/lock", store->dir);
@@ -194,7 +194,7 @@ static bool take_lock(struct store *store, struct err *err)
     return false;
 }
 
-static void store_free(struct store **store_ptr)
+void store_free(struct store **store_ptr)
 {
     struct store *store = *store_ptr;
     *store_ptr = NULL;
@@ -206,9 +206,7 @@ static void store_free(struct store **store_ptr)
     xfree(store);
 }
 
-struct store *store_open(const struct store_settings *settings,
-                         void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                         struct err *err)
+struct store *store_new(const struct store_settings *settings)
 {
     struct store *store = xcalloc(1, sizeof(*store));
     store->settings = *settings;
@@ -225,7 +223,15 @@ struct store *store_open(const struct store_settings *settings,
     store->live = live_table_new(store->set);
     committer_init(store);
     keep_init(store);
-    bool ok = make_dirs(store, err) && take_lock(store, err) && keep_find_pool(store, err) &&
+    return store;
+}
+
+struct store *store_open(const struct store_settings *settings,
+                         void (*adopt)(void *ctx, struct store_message *m), void *ctx,
+                         struct err *err)
+{
+    struct store *store = store_new(settings);
+    bool ok = make_dirs(store, err) && store_lock(store, err) && keep_find_pool(store, err) &&
               spool_dir_sync(store->set, "", err);
     if (ok && !store->settings.no_index) {
         store->feed = index_feed_open(store, err);

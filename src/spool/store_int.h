@@ -11,7 +11,7 @@ enum {
     ID_BLOCK = 1 << 20,          // ids recorded ahead
     SEGMENT_POOL = 4,            // freed segments kept for reuse
     BODY_CHUNK = 256 * 1024,     // a body's file is written in such pieces
-    COMPACT_FLOOR = 256 << 20,   // garbage that is always tolerated
+    COMPACT_FLOOR_SEGMENTS = 4,  // garbage that is always tolerated
     COMPACT_SHARE = 30,          // and this part of the live bytes, per cent
     COMPACT_BATCH = 1024 * 1024, // bytes moved forward at a time
     TRANSCRIPT_MAX = 64 * 1024,
@@ -89,6 +89,8 @@ struct store {
     struct keeper *keeper;
     struct index_feed *feed; // NULL: no index
     uint64_t prepared;       // found at start, 0: none
+    bool was_clean;          // the last run had ended in order
+    bool maintenance;        // a command, not a daemon: an unclean end before it stays one
 
     atomic_bool failed;
     atomic_int fail_claim;
@@ -97,6 +99,10 @@ struct store {
     _Atomic uint64_t temp_names;
     atomic_uint bodies_busy; // files that commits wait for
     _Atomic uint64_t free_bytes;
+    _Atomic uint64_t oldest, active; // segments, as the committer sees them
+    _Atomic uint64_t compact_until;  // moved forward whatever the garbage
+    _Atomic uint64_t uncompactable;  // a segment that is left alone
+    _Atomic uint64_t damaged_until;  // the last segment the replay found damaged
     atomic_bool disk_low;
     // Statistics
     _Atomic uint64_t segments, live_bytes, groups, records, syncs, committed;
@@ -126,7 +132,15 @@ struct body_facts {
 struct body_facts body_take(struct store_body **body, uint64_t id, struct frame *frame);
 const char *body_path(const struct store *store, uint64_t id, char path[SPOOL_PATH]);
 
+// store.c
+struct store *store_new(const struct store_settings *settings);
+bool store_lock(struct store *store, struct err *err);
+void store_free(struct store **store);
+
 // replay.c
+// Opens all segment files and enters them. Numbers in rising order, free with xfree; NULL with err.
+uint64_t *store_list_segments(struct store *store, enum file_mode mode, size_t *count_out,
+                              struct err *err);
 bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_message *m), void *ctx,
                   struct err *err);
 

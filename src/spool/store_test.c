@@ -1,0 +1,721 @@
+// SPDX-License-Identifier: ISC
+// The store against a model in memory: what was committed is what a start hands over, whatever
+// was moved, freed, recycled or cut off in between.
+#include "base/crc32c.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "spool/check.h"
+#include "spool/index.h"
+#include "spool/store_int.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SEGMENT = 128 * 1024, MODEL_MAX = 20000, COUNT_MAX = 5 };
+
+struct model {
+    uint64_t id;
+    size_t size, count;
+    bool live, held, known; // known: the conductor has it
+    int priority;
+    struct store_rcpt_state states[COUNT_MAX];
+    struct store_body_ref ref;
+    struct blob *blob;
+};
+
+static struct {
+    char dir[256];
+    struct store_settings settings;
+    struct store *store;
+    struct loop *loop;
+    struct model *models;
+    struct idmap *ids;
+    size_t count;
+    uint64_t random;
+    size_t waiting; // commits not yet answered, arrivals not yet seen
+    size_t failed, adopted, repeated, moved;
+    int rounds;
+    void (*then)(void); // when nothing is waited for any more
+} t;
+
+static uint64_t dice(uint64_t below)
+{
+    t.random = t.random * 6364136223846793005u + 1442695040888963407u;
+    return (t.random >> 33) % below;
+}
+
+// ---- Files. ----
+
+static void remove_tree(const char *dir)
+{
+    char command[600];
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
+// What a crash now would leave behind, when everything has been synced.
+static void copy_tree(const char *from, const char *to)
+{
+    char command[900];
+    remove_tree(to);
+    snprintf(command, sizeof(command), "cp -r '%s' '%s'", from, to);
+    assert_int_equal(system(command), 0);
+}
+
+static char body_byte(uint64_t id, size_t at)
+{
+    return (char)('a' + (id * 7 + at * (id % 13 + 1)) % 26);
+}
+
+// ---- The conductor. ----
+
+static void wait_less(void)
+{
+    assert_true(t.waiting > 0);
+    if (--t.waiting == 0 && t.then != NULL) {
+        void (*then)(void) = t.then;
+        t.then = NULL;
+        then();
+    }
+}
+
+static struct model *model_of(uint64_t id)
+{
+    struct model *m = idmap_get(t.ids, id);
+    assert_non_null(m);
+    return m;
+}
+
+static void check_body(struct model *m)
+{
+    struct err err;
+    static char bytes[1 << 20];
+    struct body_source *src = store_body_source(t.store, t.loop, m->id, &m->ref, m->blob, &err);
+    if (src == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(src->size, m->size);
+    size_t have = 0;
+    while (have < m->size) {
+        ssize_t n = src->ops->read_now(src, have, bytes + have, m->size - have);
+        assert_true(n > 0); // all of it was just written: it is in memory
+        have += (size_t)n;
+    }
+    assert_int_equal(src->ops->read_now(src, have, bytes, 1), 0);
+    for (size_t i = 0; i < m->size; i++)
+        if (bytes[i] != body_byte(m->id, i))
+            fail_msg("message %" PRIu64 ": wrong byte at %zu", m->id, i);
+    src->ops->release(src);
+}
+
+static void on_accepted(void *ctx, struct store_message *m)
+{
+    struct model *model = model_of(m->id);
+    model->known = true;
+    model->ref = m->body;
+    if (m->blob != NULL)
+        model->blob = blob_ref(m->blob);
+    assert_int_equal(m->count, model->count);
+    check_body(model);
+    blob_unref(&model->blob);
+    store_message_free(&m);
+    wait_less();
+}
+
+static void on_moved(void *ctx, uint64_t id, struct store_body_ref to)
+{
+    struct model *m = model_of(id);
+    assert_int_equal(to.size, m->size);
+    m->ref = to;
+    t.moved++;
+}
+
+static void on_adopt(void *ctx, struct store_message *m)
+{
+    struct model *model = model_of(m->id);
+    assert_true(model->live);
+    assert_false(model->known); // handed over once
+    model->known = true;
+    assert_int_equal(m->count, model->count);
+    assert_int_equal(m->held, model->held);
+    assert_int_equal(m->priority, model->priority);
+    assert_int_equal(m->body.size, model->size);
+    for (size_t i = 0; i < m->count; i++) {
+        struct store_rcpt_state none = {0}, *have = m->rcpts != NULL ? &m->rcpts[i] : &none;
+        assert_int_equal(have->state, model->states[i].state);
+        assert_int_equal(have->tries, model->states[i].tries);
+        assert_int_equal(have->next_ms, model->states[i].next_ms);
+    }
+    struct arena *arena = arena_new();
+    struct envelope e;
+    assert_true(envelope_unpack(m->packed, arena, &e));
+    assert_int_equal(e.count, m->count);
+    arena_free(&arena);
+    model->ref = m->body;
+    t.adopted++;
+    t.repeated += m->maybe_repeated;
+    store_message_free(&m);
+}
+
+static size_t live_models(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t.count; i++)
+        n += t.models[i].live;
+    return n;
+}
+
+static void open_store(void)
+{
+    struct err err;
+    t.adopted = t.repeated = 0;
+    for (size_t i = 0; i < t.count; i++)
+        t.models[i].known = false;
+    t.settings.dir = t.dir;
+    if (t.settings.segment_bytes == 0)
+        t.settings.segment_bytes = SEGMENT;
+    t.settings.disk_floor = 1;
+    t.store = store_open(&t.settings, on_adopt, NULL, &err);
+    if (t.store == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(t.adopted, live_models());
+}
+
+// Starts the store and runs `begin`, then the loop until stop() was called.
+static void run(void (*begin)(void *ctx))
+{
+    struct timer timer;
+    t.loop = loop_new("test");
+    store_start(t.store, t.loop, on_accepted, on_moved, NULL);
+    timer_init(&timer, t.loop, begin, NULL);
+    timer_start(&timer, 0);
+    loop_run(t.loop);
+}
+
+static void stop(void)
+{
+    loop_stop(t.loop);
+}
+
+static void close_store(void)
+{
+    store_close(&t.store);
+    loop_free(&t.loop);
+}
+
+// ---- Operations. ----
+
+static void on_done(struct store_commit *commit)
+{
+    t.failed += !commit->ok;
+    xfree(commit);
+    wait_less();
+}
+
+static void commit(const struct store_op *ops, size_t count)
+{
+    struct store_commit *c = xcalloc(1, sizeof(*c));
+    c->home = t.loop;
+    c->done = on_done;
+    t.waiting++;
+    store_commit(t.store, c, ops, count);
+}
+
+static struct store_body *make_body(uint64_t id, size_t size)
+{
+    struct store_body *body = store_body_begin(t.store, t.loop, dice(2) ? size : 0);
+    struct err err;
+    char piece[4096];
+    for (size_t at = 0; at < size;) {
+        size_t len = 1 + dice(sizeof(piece));
+        if (len > size - at)
+            len = size - at;
+        for (size_t i = 0; i < len; i++)
+            piece[i] = body_byte(id, at + i);
+        assert_int_not_equal(store_body_append(body, piece, len, NULL, NULL, &err), -1);
+        at += len;
+    }
+    assert_int_equal(store_body_size(body), size);
+    return body;
+}
+
+static struct model *new_model(size_t size, size_t count)
+{
+    assert_true(t.count < MODEL_MAX);
+    struct model *m = &t.models[t.count++];
+    *m = (struct model){.id = store_next_id(t.store), .size = size, .count = count, .live = true};
+    assert_null(idmap_put(t.ids, m->id, m)); // never given twice
+    return m;
+}
+
+static void accept_op(struct store_op *op, struct envelope *e, struct envelope_rcpt *rcpts,
+                      size_t size, size_t count)
+{
+    struct model *m = new_model(size, count);
+    m->priority = (int)dice(3);
+    for (size_t i = 0; i < count; i++)
+        rcpts[i] = (struct envelope_rcpt){.address = STR("someone@example.org")};
+    *e = (struct envelope){.sender = STR("me@example.net"),
+                           .subject = STR("a subject"),
+                           .priority = (enum envelope_priority)m->priority,
+                           .count = count,
+                           .rcpts = rcpts};
+    *op = (struct store_op){.kind = STORE_ACCEPT,
+                            .id = m->id,
+                            .wall_ms = clock_wall_ms(),
+                            .envelope = e,
+                            .body = make_body(m->id, size)};
+    t.waiting++; // for its arrival
+}
+
+static void accept_one(size_t size, size_t count)
+{
+    struct store_op op;
+    struct envelope e;
+    struct envelope_rcpt rcpts[COUNT_MAX];
+    accept_op(&op, &e, rcpts, size, count);
+    commit(&op, 1);
+}
+
+static void accept_two(void)
+{
+    struct store_op ops[2];
+    struct envelope e[2];
+    struct envelope_rcpt rcpts[2][COUNT_MAX];
+    accept_op(&ops[0], &e[0], rcpts[0], dice(5000), 1);
+    accept_op(&ops[1], &e[1], rcpts[1], dice(50000), 2);
+    commit(ops, 2);
+}
+
+static void result(struct model *m, size_t index, enum rcpt_state state, int64_t next_ms)
+{
+    struct store_rcpt_state *s = &m->states[index];
+    s->state = (uint8_t)state;
+    s->tries++;
+    s->next_ms = next_ms;
+    struct store_rcpt_result r = {.index = (uint32_t)index,
+                                  .state = state,
+                                  .tries = s->tries,
+                                  .next_ms = next_ms,
+                                  .outcome = {.class = OUTCOME_BUSY, .code = 451}};
+    snprintf(r.outcome.text, sizeof(r.outcome.text), "come again");
+    struct store_op op = {.kind = STORE_RESULT,
+                          .id = m->id,
+                          .wall_ms = clock_wall_ms(),
+                          .gateway = "backup",
+                          .transcript = STR("C: EHLO\nS: 250\n"),
+                          .results = &r,
+                          .result_count = 1};
+    if (dice(2))
+        commit(&op, 1);
+    else
+        store_commit_quietly(t.store, &op, 1);
+    m->live = false;
+    for (size_t i = 0; i < m->count; i++)
+        m->live = m->live || !rcpt_state_final(m->states[i].state);
+}
+
+static void random_result(struct model *m)
+{
+    size_t index = dice(m->count);
+    if (rcpt_state_final(m->states[index].state))
+        return;
+    if (dice(4) == 0)
+        result(m, index, RCPT_WAITING, (int64_t)dice(1000000));
+    else
+        result(m, index, 1 + dice(RCPT_DROPPED), 0);
+}
+
+static void random_op(void)
+{
+    struct model *m = NULL;
+    uint64_t what = dice(10);
+    for (int i = 0; i < 20 && t.count > 0; i++) {
+        m = &t.models[dice(t.count)];
+        if (m->live && m->known) // nobody can know of it before it was accepted
+            break;
+        m = NULL;
+    }
+    if (what < 3) {
+        size_t size = dice(20) == 0 ? 33000 + dice(400000) : dice(9000);
+        accept_one(size, 1 + dice(COUNT_MAX));
+    } else if (what == 3) {
+        accept_two();
+    } else if (m == NULL) {
+        return;
+    } else if (what == 4) {
+        m->held = dice(2);
+        commit(&(struct store_op){.kind = STORE_HOLD, .id = m->id, .flag = m->held, .text = "so"},
+               1);
+    } else if (what == 5) {
+        m->priority = (int)dice(3);
+        commit(&(struct store_op){.kind = STORE_PRIORITY, .id = m->id, .value = m->priority}, 1);
+    } else {
+        random_result(m);
+    }
+}
+
+static void check_all_bodies(void)
+{
+    for (size_t i = 0; i < t.count; i++)
+        if (t.models[i].live)
+            check_body(&t.models[i]);
+    stop();
+}
+
+// Files of ended messages must go, and nothing else.
+static void check_body_files(void)
+{
+    char path[300];
+    struct err err;
+    snprintf(path, sizeof(path), "%s/bodies", t.dir);
+    char **names = dir_list(path, &err);
+    assert_non_null(names);
+    for (size_t i = 0; names[i] != NULL; i++) {
+        uint64_t id;
+        assert_true(str_u64(str_of(names[i]), UINT64_MAX, &id));
+        assert_true(model_of(id)->live);
+    }
+    dir_list_free(&names);
+}
+
+static int setup(void **state)
+{
+    memset(&t, 0, sizeof(t));
+    snprintf(t.dir, sizeof(t.dir), "/tmp/waypost-store-test.%d", (int)getpid());
+    remove_tree(t.dir);
+    t.models = xcalloc(MODEL_MAX, sizeof(t.models[0]));
+    t.ids = idmap_new();
+    t.random = 12345;
+    t.settings.no_index = true;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    remove_tree(t.dir);
+    xfree(t.models);
+    idmap_free(&t.ids);
+    return 0;
+}
+
+// ---- Tests. ----
+
+static void begin_few(void *ctx)
+{
+    t.then = check_all_bodies;
+    for (int i = 0; i < 20; i++)
+        accept_one((size_t)i * 3000, 1 + (size_t)i % COUNT_MAX);
+}
+
+static void test_commit_and_adopt(void **state)
+{
+    open_store();
+    run(begin_few);
+    close_store();
+    open_store();
+    assert_int_equal(t.adopted, 20);
+    assert_int_equal(t.repeated, 0); // it ended in order
+    close_store();
+}
+
+static void test_unclean_end_marks_what_was_due(void **state)
+{
+    char crashed[300];
+    snprintf(crashed, sizeof(crashed), "%s.crashed", t.dir);
+    open_store();
+    run(begin_few);
+    copy_tree(t.dir, crashed);
+    uint64_t highest = store_next_id(t.store);
+    close_store();
+    remove_tree(t.dir);
+    assert_int_equal(rename(crashed, t.dir), 0);
+    open_store();
+    assert_int_equal(t.adopted, 20);
+    assert_int_equal(t.repeated, 20);
+    assert_true(store_next_id(t.store) > highest);
+    close_store(); // never started: no end mark of a run that was none
+    open_store();
+    assert_int_equal(t.repeated, 20);
+    close_store();
+}
+
+static void (*at_last)(void);
+
+static void next_round(void)
+{
+    t.then = --t.rounds > 0 ? next_round : at_last;
+    t.waiting++;
+    for (int i = 0; i < 70; i++)
+        random_op();
+    wait_less();
+}
+
+static void rounds(int count, void (*then)(void))
+{
+    t.rounds = count;
+    at_last = then;
+    next_round();
+}
+
+static void begin_random(void *ctx)
+{
+    rounds(4, check_all_bodies);
+}
+
+static void model_runs(int runs, bool crash)
+{
+    char crashed[300];
+    snprintf(crashed, sizeof(crashed), "%s.crashed", t.dir);
+    for (int i = 0; i < runs; i++) {
+        open_store();
+        run(begin_random);
+        if (crash)
+            copy_tree(t.dir, crashed);
+        close_store();
+        if (crash) {
+            remove_tree(t.dir);
+            assert_int_equal(rename(crashed, t.dir), 0);
+        } else {
+            check_body_files();
+        }
+    }
+    open_store();
+    close_store();
+    assert_int_equal(t.failed, 0);
+    struct buf report;
+    struct err err;
+    uint64_t damages;
+    buf_init(&report, 1 << 20);
+    assert_true(spool_check(t.dir, &report, &damages, &err));
+    if (damages != 0)
+        fail_msg("%s", buf_cstr(&report));
+    buf_free(&report);
+}
+
+static void test_model(void **state)
+{
+    model_runs(40, false);
+    assert_true(t.moved > 0); // compaction took place
+}
+
+static void test_model_with_crashes(void **state)
+{
+    t.random = 99;
+    model_runs(25, true);
+}
+
+static void begin_one_stays(void *ctx)
+{
+    // One message stays, thousands pass: the first segment must not be kept for its sake.
+    t.then = stop;
+    t.waiting++;
+    if (t.count == 0)
+        accept_one(1000, 1);
+    for (int i = 0; i < 200; i++)
+        accept_one(4000, 1);
+    wait_less();
+}
+
+static void begin_end_all(void *ctx)
+{
+    t.then = stop;
+    t.waiting++;
+    for (size_t i = 1; i < t.count; i++)
+        if (t.models[i].live)
+            result(&t.models[i], 0, RCPT_RELAYED, 0);
+    wait_less();
+}
+
+static void test_segments_are_recycled(void **state)
+{
+    struct store_stats stats;
+    for (int i = 0; i < 12; i++) {
+        open_store();
+        run(i % 2 == 0 ? begin_one_stays : begin_end_all);
+        store_stats(t.store, &stats);
+        close_store();
+    }
+    // 1200 messages of 4 KiB came and went: 4.8 MiB. Tolerated garbage is four segments.
+    assert_true(stats.segments < 20);
+    open_store();
+    assert_int_equal(t.adopted, 1);
+    close_store();
+}
+
+static void begin_abort(void *ctx)
+{
+    struct store_body *a = make_body(1, 1000), *b = make_body(2, 900000);
+    store_body_abort(&a);
+    store_body_abort(&b);
+    t.then = stop;
+    accept_one(10, 1);
+}
+
+static void test_abort(void **state)
+{
+    open_store();
+    run(begin_abort);
+    close_store();
+    check_body_files();
+}
+
+static void test_lock(void **state)
+{
+    struct err err;
+    struct store_settings settings = t.settings;
+    open_store();
+    settings.dir = t.dir;
+    assert_null(store_open(&settings, on_adopt, NULL, &err));
+    assert_non_null(strstr(err.text, "another process"));
+    close_store();
+}
+
+static void test_damaged_segment(void **state)
+{
+    // A hole in a sealed segment: what is readable is handed over, and moved out by a rebuild.
+    open_store();
+    run(begin_one_stays);
+    close_store();
+    char path[300];
+    snprintf(path, sizeof(path), "%s/seg/0000000002.sum", t.dir);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof(path), "%s/seg/0000000002.wps", t.dir);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    fseek(f, 40000, SEEK_SET);
+    fputs("rust", f);
+    fclose(f);
+    struct buf report;
+    struct err err;
+    uint64_t damages;
+    buf_init(&report, 1 << 20);
+    assert_true(spool_check(t.dir, &report, &damages, &err));
+    assert_int_equal(damages, 1);
+    assert_non_null(strstr(buf_cstr(&report), "0000000002.wps"));
+    buf_free(&report);
+}
+
+// ---- The index. ----
+
+static struct index *reader;
+
+static void find_all(void)
+{
+    struct arena *arena = arena_new();
+    struct index_message *list;
+    struct index_filter filter = INDEX_FILTER_ALL;
+    size_t count, seen = 0;
+    struct err err;
+    if (reader == NULL)
+        reader = index_open(t.dir, &err);
+    if (reader == NULL)
+        fail_msg("%s", err.text);
+    uint64_t last = UINT64_MAX;
+    do {
+        assert_true(index_find(reader, &filter, arena, &list, &count, &err));
+        for (size_t i = 0; i < count; i++) {
+            struct model *m = model_of(list[i].id);
+            assert_true(list[i].id < last);
+            last = list[i].id;
+            assert_int_equal(list[i].state == RCPT_WAITING, m->live);
+            assert_int_equal(list[i].size, m->size);
+            assert_int_equal(list[i].held, m->held);
+            assert_true(str_eq(list[i].sender, STR("me@example.net")));
+            struct index_message full;
+            assert_int_equal(index_get(reader, m->id, arena, &full, &err), 1);
+            assert_int_equal(full.envelope.count, m->count);
+            assert_int_equal(full.events[0].kind, INDEX_ACCEPTED);
+            for (size_t k = 0; k < m->count; k++)
+                assert_int_equal(full.states[k], m->states[k].state);
+            seen++;
+        }
+        filter.before_id = last;
+    } while (count > 0);
+    assert_int_equal(seen, t.count);
+    filter = INDEX_FILTER_ALL;
+    filter.recipient = STR("*@example.org");
+    filter.sender = STR("ME@exam");
+    filter.limit = MODEL_MAX;
+    assert_true(index_find(reader, &filter, arena, &list, &count, &err));
+    assert_int_equal(count, t.count);
+    filter.text = STR("100%");
+    assert_true(index_find(reader, &filter, arena, &list, &count, &err));
+    assert_int_equal(count, 0);
+    arena_free(&arena);
+}
+
+static void on_indexed(void *ctx)
+{
+    find_all();
+    stop();
+}
+
+static void wait_for_index(void)
+{
+    store_index_barrier(t.store, t.loop, on_indexed, NULL);
+}
+
+static void begin_indexed(void *ctx)
+{
+    rounds(4, wait_for_index);
+}
+
+static void test_index(void **state)
+{
+    char crashed[300];
+    snprintf(crashed, sizeof(crashed), "%s.crashed", t.dir);
+    t.settings.no_index = false;
+    for (int i = 0; i < 8; i++) {
+        open_store();
+        run(begin_indexed);
+        copy_tree(t.dir, crashed);
+        index_close(&reader);
+        close_store();
+        remove_tree(t.dir);
+        assert_int_equal(rename(crashed, t.dir), 0);
+    }
+}
+
+static void test_rebuild(void **state)
+{
+    struct buf report;
+    struct err err;
+    open_store();
+    run(begin_random);
+    close_store();
+    buf_init(&report, 1 << 20);
+    assert_true(spool_rebuild(t.dir, &report, &err));
+    buf_free(&report);
+    find_all();
+    index_close(&reader);
+    open_store();
+    close_store();
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR_LEVEL, LOG_TEXT);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_commit_and_adopt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unclean_end_marks_what_was_due, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_model_with_crashes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_segments_are_recycled, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_abort, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_segment, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rebuild, setup, teardown),
+    };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    worker_stop_all();
+    return rc;
+}
