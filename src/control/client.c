@@ -51,6 +51,7 @@ static size_t on_data(void *ctx, const char *bytes, size_t len)
         take_line(c, buf_str(&c->line));
         buf_clear(&c->line);
     }
+    fflush(stdout); // what is followed through a pipe is seen at once
     return len;
 }
 

@@ -86,7 +86,7 @@ static void consequence(struct buf *out, const struct store_rcpt_result *result,
     else if (wait > AT_ONCE_MS)
         buf_printf(out, "; again in %s", time_span(wait, span));
     else
-        buf_puts(out, "; another way at once");
+        buf_puts(out, "; takes the next way that is open");
 }
 
 static bool same_end(const struct store_rcpt_result *a, const struct store_rcpt_result *b)

@@ -53,12 +53,13 @@ static void say_listener(const struct conf_listener *l)
     printf("\n");
 }
 
-static void say_gateway(const struct conf_gateway *g)
+static void say_gateway(const struct conf_gateway *g, bool others)
 {
     static const char *const tls[] = {"no TLS", "TLS when offered", "TLS required",
                                       "TLS from the first byte"};
     if (g->kind == GATEWAY_DIRECT) {
-        printf("  %-14s to the recipients' MX, port %u\n", g->name, g->direct_port);
+        printf("  %-14s to the recipients' MX, port %u%s\n", g->name, g->direct_port,
+               others ? "; only where a route names it" : "");
         return;
     }
     printf("  %-14s %s%s", g->name, g->kind == GATEWAY_LMTP ? "LMTP " : "",
@@ -91,11 +92,17 @@ static void say_route(const struct conf *conf, const struct conf_route *route, s
     printf("\n");
 }
 
+static size_t enabled_gateways(const struct conf *conf)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < conf->gateway_count; i++)
+        n += conf->gateways[i].kind != GATEWAY_DIRECT && conf->gateways[i].enabled;
+    return n;
+}
+
 static void say_default(const struct conf *conf)
 {
-    size_t ways = 0;
-    for (size_t i = 0; i < conf->gateway_count; i++)
-        ways += conf->gateways[i].kind != GATEWAY_DIRECT && conf->gateways[i].enabled;
+    size_t ways = enabled_gateways(conf);
     printf("  %s%s\n", conf->route_count > 0 ? "else: " : "all mail: ",
            ways == 0   ? "direct to the recipients' MX"
            : ways == 1 ? "the gateway"
@@ -128,7 +135,7 @@ static void say_conf(const struct conf *conf)
         printf("  and %zu more\n", conf->listener_count - LISTED);
     printf("ways out\n");
     for (size_t i = 0; i < conf->gateway_count && i < LISTED; i++)
-        say_gateway(&conf->gateways[i]);
+        say_gateway(&conf->gateways[i], enabled_gateways(conf) > 0);
     if (conf->gateway_count > LISTED)
         printf("  and %zu more\n", conf->gateway_count - LISTED);
     printf("routes\n");

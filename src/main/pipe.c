@@ -117,12 +117,17 @@ int pipe_smtp(const char *run_dir, const char *hostname)
         fprintf(stderr, "sendmail: the path %s is too long for a unix socket\n", run_dir);
         return EX_CONFIG;
     }
-    // Never freed: the worker may still wait for input when the process ends.
     struct carry *c = xcalloc(1, sizeof(*c));
     c->loop = loop_new("pipe");
     c->hostname = hostname;
     timer_init(&c->quiet, c->loop, on_quiet, c);
     c->stream = stream_connect(c->loop, &to, NULL, &handler, c);
     loop_run(c->loop);
-    return c->status;
+    int status = c->status;
+    // A worker that still waits for input ends with the process, and keeps what it writes to.
+    if (!c->reading) {
+        loop_free(&c->loop);
+        xfree(c);
+    }
+    return status;
 }
