@@ -97,8 +97,12 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
     r->step = same_chain && r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
     r->class = (uint8_t)o->class;
     switch (v.action) {
-    case VERDICT_DONE:
-    case VERDICT_NEXT: return false;
+    case VERDICT_DONE: return false;
+    case VERDICT_NEXT:
+        // In doubt there is no next way: the same gateway is asked again, but by the clock.
+        if ((r->flags & RCPT_DOUBT) != 0)
+            r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+        return false;
     case VERDICT_FAIL: return !(same_chain && chain_goes_on(q, j, i));
     case VERDICT_DOUBT: begin_doubt(q, r); break;
     case VERDICT_RETRY:
