@@ -31,10 +31,6 @@ void smtp_reply_reset(struct smtp_reply *r); // forgets a reply begun (at STARTT
 // taken; false: all were taken and more are needed. How the bytes are cut into calls makes no
 // difference. A line ends in CRLF or LF; a reply larger than LIMIT_EHLO_BYTES on the wire is bad.
 bool smtp_reply_feed(struct smtp_reply *r, const char *bytes, size_t len, size_t *used_out);
-static inline bool smtp_reply_begun(const struct smtp_reply *r)
-{
-    return !r->done && r->total > 0;
-}
 
 // The text as one line fit for a log: lines joined by a space, enhanced codes taken off, controls
 // and what is not UTF-8 escaped. At most about LIMIT_OUTCOME_TEXT of it is made. Valid until the
