@@ -763,10 +763,6 @@ static void test_drop(void **state)
     struct err err;
     world_open(&w);
     char path[200], other[200];
-    snprintf(path, sizeof(path), "%s/drop", w.dir);
-    assert_true(dir_make(path, 0700, &err));
-    snprintf(path, sizeof(path), "%s/drop/tmp", w.dir);
-    assert_true(dir_make(path, 0700, &err));
     struct envelope_rcpt rcpts[] = {
         {STR("c@d"), STR("rfc822;x y@d"), NOTIFY_FAILURE | NOTIFY_DELAY},
         {STR("\"e f\"@g"), {0}, 0}};

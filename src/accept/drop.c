@@ -29,6 +29,8 @@ enum {
     DROP_HEAD_MOST = LIMIT_RECIPIENTS * 2048, // the lines above the content
     DROP_FILE_MOST = LIMIT_MESSAGE + DROP_HEAD_MOST,
     DROP_AFRAID_MOST = 1000, // files left alone
+    // Whoever may reach the spool may leave mail; only the daemon can list or take it.
+    DROP_DIR_MODE = 01733,
     DROP_TMP_MS = 24 * 3600 * 1000,
 };
 static const char magic[] = "WAYPOST-DROP 1";
@@ -204,6 +206,9 @@ bool drop_write(const char *spool_dir, const struct envelope *e, struct str cont
     const char *to = arena_printf(arena, "%s/%s", dir, name);
     if (ok) {
         struct err ignored;
+        // Before the daemon's first start they are missing; whoever owns the spool may make them.
+        dir_make(dir, DROP_DIR_MODE, &ignored);
+        dir_make(arena_printf(arena, "%s/tmp", dir), DROP_DIR_MODE, &ignored);
         ok = write_file(from, buf_str(&head), content, err) && path_rename(from, to, err);
         if (!ok)
             path_remove(from, &ignored);
@@ -570,13 +575,13 @@ static void next_step(struct drop *d)
         timer_start(&d->timer, DROP_SCAN_MS);
 }
 
-// Whoever may reach the spool may leave mail, and only the daemon can list or take it.
 static bool make_dirs(struct drop *d, struct err *err)
 {
     char tmp[4096], bad[4096];
     snprintf(tmp, sizeof(tmp), "%s/tmp", d->dir);
     snprintf(bad, sizeof(bad), "%s/bad", d->dir);
-    return dir_make(d->dir, 01733, err) && dir_make(tmp, 01733, err) && dir_make(bad, 0700, err);
+    return dir_make(d->dir, DROP_DIR_MODE, err) && dir_make(tmp, DROP_DIR_MODE, err) &&
+           dir_make(bad, 0700, err);
 }
 
 struct drop *drop_new(struct loop *loop, struct conf *conf, struct store *store, struct err *err)
