@@ -28,6 +28,7 @@ struct sim {
     uint64_t calls;
     uint64_t crash_at; // value of calls, 0: never
     enum world_crash crash_how;
+    bool spared;
     bool crash_due; // as soon as no daemon code is on the stack
     unsigned turns; // nested turns
 };

@@ -56,7 +56,7 @@ static void *block_new(enum sim_owner owner, size_t size)
 
 static bool refuse(void)
 {
-    if (sim.owner != SIM_DAEMON)
+    if (sim.owner != SIM_DAEMON || sim.spared)
         return false;
     allocations++;
     refused = allocations == refuse_at;

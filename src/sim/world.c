@@ -131,6 +131,11 @@ void world_crash_at_call(uint64_t nth, enum world_crash how)
     sim.crash_how = how;
 }
 
+void world_spare(bool spared)
+{
+    sim.spared = spared;
+}
+
 void sim_crash_jump(enum world_crash how)
 {
     assert(crash_point_set);
@@ -140,8 +145,10 @@ void sim_crash_jump(enum world_crash how)
 
 void sim_daemon_calls(unsigned what)
 {
-    sim.calls++;
     sim_trace(what);
+    if (sim.spared)
+        return;
+    sim.calls++;
     if (sim.calls == sim.crash_at)
         sim_crash_jump(sim.crash_how);
 }

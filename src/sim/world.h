@@ -60,6 +60,9 @@ uint64_t world_calls(void); // made by the daemon so far
 // (WORLD_KILLED). 0: not any more.
 void world_fail_allocation(uint64_t nth);
 uint64_t world_allocations(void);
+// While set, the daemon's calls and allocations are not counted and bring no crash: for what would
+// leave foreign memory behind (reading a configuration).
+void world_spare(bool spared);
 size_t world_daemon_bytes(void); // held by the daemon through base/mem.h
 unsigned world_daemon_loops(void);
 unsigned world_daemon_streams(void);

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { CRASH_WINDOW_MS = 60000, CONTENT_MAX = 1 << 20 };
+enum { CRASH_WINDOW_MS = 60000, CONTENT_MAX = 1 << 20, ASKS_A_MINUTE = 20 };
 
 static struct link messages;
 static struct map *by_address; // of struct ledger_rcpt
@@ -148,6 +148,19 @@ static void read_report(struct ledger_message *m, struct str text)
             world_note("message %u: %s was returned", m->number, about->address);
         }
     }
+}
+
+void ledger_ask(const char *server, const char *address)
+{
+    struct ledger_rcpt *r = map_get(by_address, str_of(address));
+    if (r == NULL)
+        return;
+    if (world_now_ms() - r->asked_since_ms > 60000) {
+        r->asked_since_ms = world_now_ms();
+        r->asked = 0;
+    }
+    if (++r->asked == ASKS_A_MINUTE)
+        fault(r->message, "offered twenty times in a minute", server);
 }
 
 struct ledger_rcpt *ledger_store(const char *server, const char *address, struct str content)

@@ -25,6 +25,8 @@ struct ledger_rcpt {
     unsigned excuses;  // copies that may have been sent again, and why not is unknowable
     unsigned returned; // failure reports about it that reached the sender
     int64_t last_copy_ms;
+    int64_t asked_since_ms; // RCPT commands for it in the minute that began then
+    unsigned asked;
 };
 
 struct ledger_message {
@@ -45,6 +47,8 @@ void ledger_free(void);
 struct ledger_message *ledger_add(void); // a new random message
 size_t ledger_count(void);
 
+// A server was asked to take mail for this address: nobody may be asked without a pause.
+void ledger_ask(const char *server, const char *address);
 // A server stored a message for this address; NULL when the address is a sender's (then the content
 // is read as a report).
 struct ledger_rcpt *ledger_store(const char *server, const char *address, struct str content);

@@ -270,6 +270,7 @@ static bool on_rcpt(struct session *s, struct str line)
         say(s, "503 5.5.1 no\r\n");
         return true;
     }
+    ledger_ask(s->server->name, to);
     if (!spoils(s, AT_RCPT))
         s->rcpt_count++;
     return reply(s, AT_RCPT, "250 2.1.5 yes\r\n");

@@ -63,6 +63,7 @@ static struct run {
 static void boot(void *ctx)
 {
     struct conf_report report = {0};
+    world_spare(true);
     conf_report_init(&report);
     char text_of_seed[sizeof(config) + 16];
     snprintf(text_of_seed, sizeof(text_of_seed), config, run.expires ? "5d" : "never");
@@ -75,6 +76,7 @@ static void boot(void *ctx)
         exit(2);
     }
     conf_report_free(&report);
+    world_spare(false);
     run.conductor = loop_new("conductor");
     run.daemon = daemon_start(conf, run.conductor, &run.boot_err);
     conf_unref(&conf);
