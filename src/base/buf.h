@@ -26,7 +26,8 @@ bool buf_add(struct buf *b, struct str s);
 bool buf_puts(struct buf *b, const char *text);
 bool buf_putc(struct buf *b, char c);
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool buf_vprintf(struct buf *b, const char *format, va_list args);
+bool buf_vprintf(struct buf *b, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 // Room for at least `len` more bytes at data + len, or NULL when that would pass max. After writing
 // there, add to b->len.

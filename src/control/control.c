@@ -6,12 +6,12 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "sys/host.h"
 #include "sys/log.h"
 #include "sys/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 const struct command control_commands[] = {
     {"status", "", "one screen: what waits, the ways out, the spool", 0, 0, cmd_status},
@@ -269,7 +269,7 @@ static void on_accept(void *ctx, struct stream *s)
 {
     struct control *c = ctx;
     uint32_t uid = UINT32_MAX, pid;
-    if (!stream_peer_uid(s, &uid, &pid) || (uid != 0 && uid != geteuid())) {
+    if (!stream_peer_uid(s, &uid, &pid) || (uid != 0 && uid != host_uid())) {
         static const char refusal[] = "e waypost: only root and the user the daemon runs as may "
                                       "use the control socket\nx 77\n";
         log_warn("control-refused", 0, "uid %u asked for the control socket", uid);

@@ -247,3 +247,8 @@ bool host_become(const char *user, struct err *err)
     }
     return true;
 }
+
+uint32_t host_uid(void)
+{
+    return geteuid();
+}
