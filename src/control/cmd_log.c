@@ -182,7 +182,7 @@ static void answer_wait(struct look *l)
     const struct index_message *m = &l->message;
     bool over = loop_now_ms(l->loop) >= l->until_ms;
     if (l->found == 1 && !l->headed)
-        timeline_head(l->r, m);
+        timeline_head(l->r, m, false);
     l->headed |= l->found == 1;
     if (l->found == 1 && m->event_count > l->told) {
         timeline_events(l->r, m, l->told, l->transcripts);
@@ -213,7 +213,7 @@ static void answer_one(struct look *l)
     if (l->r->json) {
         timeline_json(l->r, &l->message, l->transcripts);
     } else {
-        timeline_head(l->r, &l->message);
+        timeline_head(l->r, &l->message, true);
         timeline_events(l->r, &l->message, 0, l->transcripts);
     }
     end(l, 0);

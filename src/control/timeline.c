@@ -37,7 +37,7 @@ static struct str sender_text(struct str sender)
 
 // ---- For people ----
 
-void timeline_head(struct reply *r, const struct index_message *m)
+void timeline_head(struct reply *r, const struct index_message *m, bool states)
 {
     char id[ID_TEXT_SIZE], size[24], when[TIME_TEXT];
     const struct envelope *e = &m->envelope;
@@ -46,8 +46,8 @@ void timeline_head(struct reply *r, const struct index_message *m)
                STR_FMT(m->subject), m->subject.len > 0 ? "\"  " : "", size,
                STR_FMT(sender_text(m->sender)));
     for (size_t i = 0; i < e->count && i < 10; i++)
-        reply_line(r, "  to %.*s: %s", STR_FMT(e->rcpts[i].address),
-                   rcpt_state_name((enum rcpt_state)m->states[i]));
+        reply_line(r, "  to %.*s%s%s", STR_FMT(e->rcpts[i].address), states ? ": " : "",
+                   states ? rcpt_state_name((enum rcpt_state)m->states[i]) : "");
     if (e->count > 10)
         reply_line(r, "  and %zu more", e->count - 10);
     reply_line(r, "  %s  accepted from %.*s%s%.*s%s%.*s, on disk", local_time(m->accepted_ms, when),

@@ -5,7 +5,8 @@
 #include "control/command.h"
 #include "spool/index.h"
 
-void timeline_head(struct reply *r, const struct index_message *m);
+// `states`: what became of each recipient so far.
+void timeline_head(struct reply *r, const struct index_message *m, bool states);
 // The events from number `first` on; with the dialogues that were kept.
 void timeline_events(struct reply *r, const struct index_message *m, size_t first,
                      bool transcripts);
