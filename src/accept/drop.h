@@ -20,7 +20,12 @@
 #include "mail/envelope.h"
 #include "spool/store.h"
 
-enum { DROP_SCAN_MS = 3000 };
+enum {
+    DROP_SCAN_MS = 3000,
+    DROP_HEAD_MOST = LIMIT_RECIPIENTS * 2048, // the lines above the content
+    // Whoever may reach the spool may leave mail; only the daemon can list or take it.
+    DROP_DIR_MODE = 01733,
+};
 
 // The writer; any process that may write there. `content` is canonical, with its header complete.
 // False with err: nothing was left.
