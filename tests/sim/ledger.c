@@ -234,7 +234,7 @@ static void judge(struct ledger_rcpt *r)
         may++;
         if (r->copies == 0 && r->returned == 0)
             fault(m, "LOST: answered 250, and neither delivered nor returned", r->address);
-        if (r->copies > 0 && r->returned > 0 && r->excuses + m->unknown == 0)
+        if (r->copies > 0 && r->returned > 0 && may == 1)
             fault(m, "returned although it was delivered", r->address);
     }
     if (r->copies > may && m->answer == LEDGER_REFUSED)
