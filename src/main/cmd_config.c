@@ -103,6 +103,9 @@ static size_t enabled_gateways(const struct conf *conf)
 static void say_default(const struct conf *conf)
 {
     size_t ways = enabled_gateways(conf);
+    for (size_t i = 0; i < conf->route_count; i++)
+        if (conf->routes[i].to_count + conf->routes[i].from_count == 0)
+            return; // nothing is left for the default
     printf("  %s%s\n", conf->route_count > 0 ? "else: " : "all mail: ",
            ways == 0   ? "direct to the recipients' MX"
            : ways == 1 ? "the gateway"

@@ -62,6 +62,9 @@ static const char examples[] =
     "  waypost log --since 1h                      what happened\n"
     "  waypost route explain --to a@b.example      which way, and why\n";
 
+// A family has a sentence of its own here, its members show `waypost help FAMILY`.
+static const char queue_family[] = "list, show, retry, hold, release, drop: mail that waits";
+
 static const struct {
     const char *title;
     const char *words[10];
@@ -91,7 +94,8 @@ static void print_all(void)
         printf("\n%s\n", groups[g].title);
         for (size_t i = 0; groups[g].words[i] != NULL; i++)
             if (find_row(groups[g].words[i], &row))
-                printf("  %-17s %s\n", row.words, row.help);
+                printf("  %-17s %s\n", row.words,
+                       strcmp(row.words, "queue") == 0 ? queue_family : row.help);
     }
     printf("\n`waypost help COMMAND` says more; --json where it reads; --config FILE (or "
            "$WAYPOST_CONFIG) anywhere\n");
