@@ -8,6 +8,7 @@
 // synced and closed clean.
 #include "main/daemon.h"
 #include "accept/accept.h"
+#include "accept/drop.h"
 #include "base/mem.h"
 #include "deliver/deliver.h"
 #include "queue/queue.h"
@@ -25,6 +26,7 @@ struct session_loop {
     struct deliver *deliver;
     struct accept *accept;
     struct accept_change *change; // between the two steps of a reload
+    struct drop *drop;            // on the first loop only
 };
 
 struct daemon {
@@ -95,11 +97,17 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
         accept_join(l->accept, d->loops[0].accept);
         return true;
     }
-    return accept_open_unix(l->accept, err);
+    if (!accept_open_unix(l->accept, err))
+        return false;
+    l->drop = drop_new(l->loop, d->conf, d->store, err);
+    if (l->drop != NULL)
+        drop_set_gate(l->drop, may_accept, d->queue);
+    return l->drop != NULL;
 }
 
 static void close_loop(struct session_loop *l)
 {
+    drop_free(&l->drop);
     accept_free(&l->accept);
     deliver_free(&l->deliver);
     names_free(&l->names);
@@ -186,10 +194,19 @@ static void on_sessions_ended(void *ctx)
     loop_post(o->loop->daemon->conductor, &o->post);
 }
 
+static void on_drop_ended(void *ctx)
+{
+    struct order *o = ctx;
+    accept_stop(o->loop->accept, on_sessions_ended, o);
+}
+
 static void stop_loop(struct post *post)
 {
     struct order *o = (struct order *)post;
-    accept_stop(o->loop->accept, on_sessions_ended, o);
+    if (o->loop->drop != NULL)
+        drop_stop(o->loop->drop, on_drop_ended, o);
+    else
+        on_drop_ended(o);
 }
 
 static void no_more(void *ctx)
@@ -263,6 +280,8 @@ static void switch_loop(struct post *post)
         accept_discard(o->loop->accept, &o->loop->change);
     if (!r->failed) {
         accept_apply(o->loop->accept, &o->loop->change);
+        if (o->loop->drop != NULL)
+            drop_reload(o->loop->drop, r->conf);
         deliver_close_idle(o->loop->deliver);
     }
     o->post.run = on_switched;
