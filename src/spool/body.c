@@ -143,12 +143,17 @@ static void write_last(struct work *w)
 
 static void on_removed(struct work *w)
 {
-    body_free((struct store_body *)w);
+    struct store_body *body = (struct store_body *)w;
+    struct store *store = body->store;
+    body_free(body);
+    atomic_fetch_sub(&store->bodies_busy, 1);
+    committer_look(store); // a close may wait for it
 }
 
 static void remove_and_free(struct store_body *body)
 {
     body->work.home = body->store->commit_loop;
+    atomic_fetch_add(&body->store->bodies_busy, 1);
     body->work.work = remove_file;
     body->work.done = on_removed;
     worker_submit(&body->work);

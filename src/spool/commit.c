@@ -131,30 +131,65 @@ static void send_answers(struct answers *all)
     }
 }
 
-struct arrivals {
-    struct post post;
-    struct store *store;
-    struct store_message *first, **tail;
-};
+// ---- What the conductor gets. ----
 
-static void run_arrivals(struct post *post)
+static void run_mail(struct post *post)
 {
-    struct arrivals *a = (struct arrivals *)post;
-    while (a->first != NULL) {
-        struct store_message *m = a->first;
-        a->first = (struct store_message *)m->post.next;
-        a->store->accepted(a->store->ctx, m);
+    struct store *store = container_of(post, struct store, mail_post);
+    atomic_store(&store->mail_posted, false);
+    struct mail *newest = atomic_exchange(&store->mail, NULL), *oldest = NULL;
+    while (newest != NULL) {
+        struct mail *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
     }
-    xfree(a);
+    while (oldest != NULL) {
+        struct mail *mail = oldest;
+        oldest = mail->next;
+        while (mail->first != NULL) {
+            struct store_message *m = mail->first;
+            mail->first = (struct store_message *)m->post.next;
+            store->accepted(store->ctx, m);
+        }
+        if (mail->moved_id != 0)
+            store->moved(store->ctx, mail->moved_id, mail->moved_to);
+        xfree(mail);
+    }
 }
 
-static void add_arrivals(struct arrivals **all, struct frame *frame)
+void committer_mail(struct store *store, struct mail *mail)
+{
+    mail->next = atomic_load(&store->mail);
+    while (!atomic_compare_exchange_weak(&store->mail, &mail->next, mail))
+        ;
+    if (atomic_exchange(&store->mail_posted, true))
+        return;
+    store->mail_post.run = run_mail;
+    loop_post(store->conductor, &store->mail_post);
+}
+
+static void free_mail(struct store *store)
+{
+    struct mail *mail = atomic_exchange(&store->mail, NULL);
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        while (mail->first != NULL) {
+            struct store_message *m = mail->first;
+            mail->first = (struct store_message *)m->post.next;
+            store_message_free(&m);
+        }
+        xfree(mail);
+        mail = next;
+    }
+}
+
+static void add_arrivals(struct mail **all, struct frame *frame)
 {
     if (frame->messages == NULL)
         return;
     if (*all == NULL) {
         *all = xcalloc(1, sizeof(**all));
-        (*all)->store = frame->store;
         (*all)->tail = &(*all)->first;
     }
     uint64_t bodies = frame->offset + journal_align(frame->meta.len);
@@ -416,7 +451,7 @@ static void free_oldest(struct store *store)
 static void finish_group(struct store *store, struct frame *group)
 {
     struct answers *answers = NULL;
-    struct arrivals *arrivals = NULL;
+    struct mail *arrivals = NULL;
     uint64_t records = 0;
     struct frame *next;
     for (struct frame *frame = group; frame != NULL; frame = frame->next) {
@@ -432,10 +467,8 @@ static void finish_group(struct store *store, struct frame *group)
     atomic_fetch_add(&store->groups, 1);
     atomic_fetch_add(&store->records, records);
     atomic_store(&store->live_bytes, live_bytes(store->live));
-    if (arrivals != NULL) {
-        arrivals->post.run = run_arrivals;
-        loop_post(store->conductor, &arrivals->post);
-    }
+    if (arrivals != NULL)
+        committer_mail(store, arrivals);
     send_answers(answers);
     atomic_store(&store->committed, store->c.sequence);
     if (store->feed != NULL)
@@ -504,7 +537,7 @@ static void write_waiting(void *ctx)
     try_close(store);
 }
 
-static void wake(struct store *store)
+void committer_look(struct store *store)
 {
     loop_defer(store->commit_loop, &store->c.write, write_waiting, store);
 }
@@ -516,20 +549,20 @@ static void frame_arrived(struct post *post)
     if (atomic_load(&frame->body_failed)) {
         frame->next = NULL;
         fail_list(frame, &frame->err);
-        wake(store); // a close may have waited for it
+        committer_look(store); // a close may have waited for it
         return;
     }
     frame->next = NULL;
     *store->c.tail = frame;
     store->c.tail = &frame->next;
-    wake(store);
+    committer_look(store);
 }
 
 void committer_spare(struct store *store, uint64_t number)
 {
     store->c.spare = number;
     store->c.spare_failed = number == 0;
-    wake(store);
+    committer_look(store);
 }
 
 void committer_init(struct store *store)
@@ -546,7 +579,7 @@ static void on_close(struct post *post)
     struct committer *c = container_of(post, struct committer, close);
     struct store *store = container_of(c, struct store, c);
     c->closing = true;
-    wake(store);
+    committer_look(store);
 }
 
 void committer_close(struct store *store)
@@ -558,5 +591,6 @@ void committer_close(struct store *store)
 void committer_free(struct store *store)
 {
     fail_waiting(store);
+    free_mail(store);
     xfree(store->c.pieces);
 }

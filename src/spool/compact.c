@@ -34,13 +34,6 @@ struct move {
     char packed[];
 };
 
-struct moved_note {
-    struct post post;
-    struct store *store;
-    uint64_t id;
-    struct store_body_ref to;
-};
-
 // ---- On the committer. ----
 
 static bool prepare_move(struct frame *frame)
@@ -60,26 +53,17 @@ static bool prepare_move(struct frame *frame)
     return true;
 }
 
-static void run_moved(struct post *post)
-{
-    struct moved_note *note = (struct moved_note *)post;
-    note->store->moved(note->store->ctx, note->id, note->to);
-    xfree(note);
-}
-
 static void tell_conductor(struct frame *frame, const struct move *move)
 {
-    struct moved_note *note = xcalloc(1, sizeof(*note));
-    note->store = frame->store;
-    note->id = move->op.id;
-    note->to.size = move->op.body_size;
-    note->to.crc = move->op.body_crc;
+    struct mail *mail = xcalloc(1, sizeof(*mail));
+    mail->moved_id = move->op.id;
+    mail->moved_to.size = move->op.body_size;
+    mail->moved_to.crc = move->op.body_crc;
     if (!move->op.own_file) {
-        note->to.place = (uint32_t)frame->segment;
-        note->to.offset = frame->offset + journal_align(frame->meta.len);
+        mail->moved_to.place = (uint32_t)frame->segment;
+        mail->moved_to.offset = frame->offset + journal_align(frame->meta.len);
     }
-    note->post.run = run_moved;
-    loop_post(frame->store->conductor, &note->post);
+    committer_mail(frame->store, mail);
 }
 
 static void on_more(struct post *post);
@@ -186,6 +170,15 @@ static uint64_t submit_moves(struct compaction *c, const struct scan_frame *f)
     return bytes;
 }
 
+static void on_conductor_knows(struct post *post);
+
+static void on_conductor(struct post *post) // behind all it was told of this segment
+{
+    struct compaction *c = container_of(post, struct compaction, more);
+    c->more.run = on_conductor_knows;
+    loop_post(c->keeper->store->keep_loop, &c->more);
+}
+
 static void finish(struct compaction *c)
 {
     struct keeper *k = c->keeper;
@@ -205,12 +198,18 @@ static void finish(struct compaction *c)
     }
 }
 
+static void on_conductor_knows(struct post *post)
+{
+    finish(container_of(post, struct compaction, more));
+}
+
 static void on_more(struct post *post)
 {
     struct compaction *c = container_of(post, struct compaction, more);
+    struct store *store = c->keeper->store;
     struct scan_frame f;
     uint64_t bytes = 0;
-    bool end = c->keeper->quiet || store_failed(c->keeper->store);
+    bool end = c->keeper->quiet || store_failed(store);
     atomic_store(&c->outstanding, 1);
     while (!end && bytes < COMPACT_BATCH) {
         if (scan_next(&c->scan, &f))
@@ -218,10 +217,13 @@ static void on_more(struct post *post)
         else
             end = !scan_resync(&c->scan, 0, 0);
     }
-    if (bytes > 0)
+    if (bytes > 0) {
         one_less(c);
-    else
-        finish(c);
+    } else if (!c->keeper->quiet) {
+        // The old places are kept until the conductor has the new ones.
+        c->more.run = on_conductor;
+        loop_post(store->conductor, &c->more);
+    }
 }
 
 void compact_look(struct keeper *k)

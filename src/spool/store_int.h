@@ -55,6 +55,15 @@ struct transcript {
     char text[];
 };
 
+// What the conductor is to hear. Kept by the store until it runs, so that nothing is lost with a
+// conductor that has ended.
+struct mail {
+    struct mail *next;
+    struct store_message *first, **tail; // accepted
+    uint64_t moved_id;                   // or moved
+    struct store_body_ref moved_to;
+};
+
 // The committer's own.
 struct committer {
     struct frame *head, **tail; // waiting, in order
@@ -85,6 +94,9 @@ struct store {
     void (*accepted)(void *ctx, struct store_message *m);
     void (*moved)(void *ctx, uint64_t id, struct store_body_ref to);
     void *ctx;
+    _Atomic(struct mail *) mail; // newest first
+    struct post mail_post;
+    atomic_bool mail_posted;
     struct committer c;
     struct keeper *keeper;
     struct index_feed *feed; // NULL: no index
@@ -97,7 +109,7 @@ struct store {
     char failure[256]; // valid once `failed`
     _Atomic uint64_t next_id;
     _Atomic uint64_t temp_names;
-    atomic_uint bodies_busy; // files that commits wait for
+    atomic_uint bodies_busy; // files being finished or removed: a close waits for them
     _Atomic uint64_t free_bytes;
     _Atomic uint64_t oldest, active; // segments, as the committer sees them
     _Atomic uint64_t compact_until;  // moved forward whatever the garbage
@@ -116,6 +128,8 @@ void committer_init(struct store *store);
 void committer_submit(struct frame *frame);                 // any thread
 void committer_spare(struct store *store, uint64_t number); // on the committer; 0: no space
 void committer_close(struct store *store);                  // by the keeper
+void committer_mail(struct store *store, struct mail *mail);
+void committer_look(struct store *store); // on the committer: something changed
 void committer_free(struct store *store);
 struct frame *frame_new(struct store *store);
 void frame_free(struct frame *frame);
