@@ -204,8 +204,11 @@ class Peer:
         return s.answer(self._pick(s, "HELO", line, "250 peer.test"))
 
     def _do_starttls(self, s, line):
-        if not s.answer(self._pick(s, "STARTTLS", line, "220 2.0.0 go")):
+        text = self._pick(s, "STARTTLS", line, "220 2.0.0 go")
+        if not s.answer(text):
             return False
+        if not self.tls or text[:1] not in ("2", b"2"):
+            return True
         s.rest = b""
         s.sock = self.tls.wrap_socket(s.sock, server_side=True)
         s.tls = True

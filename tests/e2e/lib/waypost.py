@@ -185,6 +185,15 @@ class Waypost:
 
     # ---- raw speech ----
 
+    def send(self, message, expect=b"250", **how):
+        """Hands one message in over a connection of its own; its id."""
+        with self.connect() as c:
+            c.say("EHLO client.test")
+            r = c.hand_in(message, **how)
+            assert r.startswith(expect), r
+            c.say("QUIT")
+        return r.split()[2].decode() if r.startswith(b"250") else None
+
     def connect(self, port=None, timeout=PATIENCE):
         return Line(("127.0.0.1", port or self.port), timeout)
 
@@ -243,10 +252,11 @@ class Line:
                 return found
             found.append(r)
 
-    def hand_in(self, message, sender="a@client.test", rcpt="b@sink.test"):
-        """One message with well-behaved replies; the last reply."""
-        for command in (f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{r}>" for r in
-                        ([rcpt] if isinstance(rcpt, str) else rcpt)), "DATA"):
+    def hand_in(self, message, sender="a@client.test", rcpt="b@sink.test", mail="", each=""):
+        """One message, waiting for each reply; the last reply. `mail` and `each` are parameters."""
+        rcpts = [rcpt] if isinstance(rcpt, str) else rcpt
+        for command in (f"MAIL FROM:<{sender}> {mail}".strip(),
+                        *(f"RCPT TO:<{r}> {each}".strip() for r in rcpts), "DATA"):
             r = self.say(command)
             if not r[:1] in b"23":
                 return r
