@@ -281,7 +281,10 @@ int cmd_sink(const struct main_options *options, int argc, char **argv)
     host_name(hostname);
     list_init(&s.guests);
     s.refuse = (unsigned)code;
-    s.settings = (struct smtp_server_settings){
-        .hostname = hostname, .message_size = LIMIT_MESSAGE, .recipients = LIMIT_RECIPIENTS};
+    s.settings = (struct smtp_server_settings){.hostname = hostname,
+                                               .message_size = LIMIT_MESSAGE,
+                                               .recipients = LIMIT_RECIPIENTS,
+                                               .auth_offered = true,
+                                               .auth_in_clear = true};
     return serve(&s, &at);
 }

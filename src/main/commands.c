@@ -185,13 +185,18 @@ int main_command_unknown(int argc, char **argv)
 int cmd_help(const struct main_options *options, int argc, char **argv)
 {
     struct buf words;
+    bool found = false;
     if (argc == 0) {
         print_all();
         return 0;
     }
+    // Behind the command's own words may stand its arguments.
     buf_init(&words, 256);
-    join(argc, argv, argc, &words);
-    bool found = print_some(words.data);
+    for (int count = argc; !found && count > 0; count--) {
+        buf_clear(&words);
+        join(argc, argv, count, &words);
+        found = print_some(words.data);
+    }
     buf_free(&words);
     return found ? 0 : main_command_unknown(argc, argv);
 }

@@ -93,6 +93,8 @@ int main(int argc, char **argv)
             return c->run(&options, argc - 1, argv + 1);
     argc = take_config(argc - 1, argv + 1, &options);
     argv++;
+    if (argc > 1 && strcmp(argv[argc - 1], "--help") == 0)
+        return cmd_help(&options, argc - 1, argv);
     for (const struct main_command *c = main_commands; c->words != NULL; c++) {
         int used = words_used(c->words, argc, argv);
         if (used > 0)
