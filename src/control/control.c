@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 const struct command control_commands[] = {
-    {"status", "", "one screen: what waits, the ways out, the spool", 0, 0, cmd_status},
+    {"status", "[-q]", "one screen: what waits, the ways out, the spool", 0, 0, cmd_status},
     {"queue list", "[PATTERN]", "waiting messages, oldest first; PATTERN is a glob over addresses",
      0, 1, cmd_queue_list},
     {"queue show", "ID", "everything about one waiting message", 1, 1, cmd_queue_show},
@@ -179,7 +179,7 @@ static void run(struct reply *r)
         r->json = reply_flag(r, "--json");
         int options = 0;
         for (int i = 0; i < r->argc; i++)
-            options += strncmp(r->argv[i], "--", 2) == 0;
+            options += r->argv[i][0] == '-' && r->argv[i][1] != '\0';
         if (options == 0 && (r->argc < c->least || r->argc > c->most)) {
             reply_error(r, "usage: waypost %s %s", c->words, c->usage);
             reply_end(r, EX_USAGE);

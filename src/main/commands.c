@@ -21,6 +21,8 @@ const struct main_command main_commands[] = {
     {"config diff", "OLD NEW", "what changes between two files", cmd_config_diff},
     {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
     {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
+    {"setup", "", "what is still to do until this machine's mail goes this way; changes nothing",
+     cmd_setup},
     {"spool check", "[DIRECTORY]", "verify every record; the daemon must be down", cmd_spool_check},
     {"spool rebuild", "[DIRECTORY]", "save what is readable, make the index anew",
      cmd_spool_rebuild},
@@ -75,7 +77,8 @@ static const struct {
      {"config check", "config explain", "config diff", "config reference", "config schema",
       "password hash", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
-    {"care and trying out", {"spool check", "spool rebuild", "sink", "help", "version", NULL}},
+    {"care and trying out",
+     {"setup", "spool check", "spool rebuild", "sink", "help", "version", NULL}},
 };
 
 static bool find_row(const char *words, struct row *out)

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: ISC
+// setup: what is still to do until this machine's mail goes through Waypost. Changes nothing.
+#include "control/control.h"
+#include "main/command.h"
+#include "sys/file.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static bool step(bool done, const char *what, const char *next)
+{
+    printf("%s  %s\n", done ? "ok  " : "todo", what);
+    if (!done)
+        printf("      %s\n", next);
+    return done;
+}
+
+// The configuration: is there one of one's own?
+static bool step_file(const struct main_options *options)
+{
+    char what[PATH_MAX + 64];
+    snprintf(what, sizeof(what), "configuration %s",
+             options->config != NULL ? options->config : "(built in: everything goes direct)");
+    return step(options->config != NULL, what,
+                "write /etc/waypost/waypost.yaml with your gateways; `waypost config explain "
+                "gateways` helps");
+}
+
+static bool step_daemon(const struct conf *conf)
+{
+    char path[256];
+    struct err err = {0};
+    static const char *const ask[] = {"status", "-q"};
+    snprintf(path, sizeof(path), "%s/control.sock", conf->run_dir);
+    int status = control_call(path, 2, ask, &err);
+    if (status == EX_NOPERM)
+        return step(true, "the daemon runs (more is said to root only)", "");
+    return step(status == 0, "the daemon runs and is well",
+                status < 0 ? "start it: waypost serve" : "look: waypost status");
+}
+
+// Do both names lead to the same file?
+static bool is_ours(const char *name)
+{
+    char theirs[PATH_MAX], ours[PATH_MAX];
+    return realpath(name, theirs) != NULL && realpath("/proc/self/exe", ours) != NULL &&
+           strcmp(theirs, ours) == 0;
+}
+
+static bool step_name(const char *name)
+{
+    char what[128], next[256];
+    bool ours = is_ours(name);
+    snprintf(what, sizeof(what), "%s is Waypost", name);
+    if (path_exists(name))
+        snprintf(next, sizeof(next),
+                 "it belongs to another program; move that away, then: ln -s \"$(command -v "
+                 "waypost)\" %s",
+                 name);
+    else
+        snprintf(next, sizeof(next), "ln -s \"$(command -v waypost)\" %s", name);
+    return step(ours, what, next);
+}
+
+int cmd_setup(const struct main_options *options, int argc, char **argv)
+{
+    if (argc != 0) {
+        fprintf(stderr, "usage: waypost setup\n");
+        return EX_USAGE;
+    }
+    bool done = step_file(options);
+    struct conf *conf = main_read_conf(options);
+    done &= step(conf != NULL, "it has no mistakes", "waypost config check");
+    if (conf != NULL)
+        done &= step_daemon(conf);
+    conf_unref(&conf);
+    done &= step_name("/usr/sbin/sendmail");
+    done &= step_name("/usr/bin/mailq");
+    done &= step_name("/usr/bin/newaliases");
+    printf("%s\n", done ? "try it: waypost send --test you@example.org"
+                        : "then: waypost send --test you@example.org");
+    return done ? 0 : EX_CONFIG;
+}
