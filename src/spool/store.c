@@ -266,10 +266,11 @@ void store_start(struct store *store, struct loop *conductor,
     else
         keep_want_spare(store);
     keep_start(store);
-    loop_start(store->commit_loop);
-    loop_start(store->keep_loop);
+    // The index first: the committer wakes it after its first group.
     if (store->feed != NULL)
         index_feed_start(store->feed);
+    loop_start(store->commit_loop);
+    loop_start(store->keep_loop);
 }
 
 void store_close(struct store **store_ptr)
