@@ -124,7 +124,7 @@ static void check_users(struct reader *r, const struct conf_listener *l, const s
         return;
     }
     check_users_text(r, node, l->users, str_make(text, len));
-    if (path_stat(l->users, &facts, &err) && facts.is_file && (facts.mode & 04) != 0)
+    if (path_stat_follow(l->users, &facts, &err) && facts.is_file && (facts.mode & 04) != 0)
         reader_warn(r, node, "everyone may read the hashes in %s; run: chmod o= %s", l->users,
                     l->users);
     xfree(text);
@@ -148,7 +148,7 @@ static void check_certificate(struct reader *r, const struct conf_listener *l,
         reader_error(r, cert, "there is no file %s", l->cert);
     if (l->key != NULL && !path_exists(l->key))
         reader_error(r, key, "there is no file %s", l->key);
-    else if (l->key != NULL && path_stat(l->key, &facts, &err) && facts.is_file &&
+    else if (l->key != NULL && path_stat_follow(l->key, &facts, &err) && facts.is_file &&
              (facts.mode & 04) != 0)
         reader_error(r, key, "everyone may read the private key %s; run: chmod o= %s", l->key,
                      l->key);

@@ -427,7 +427,7 @@ struct conf *conf_read_file(const char *path, struct conf_report *report)
         reader_error(&r, NULL, "%s", err.text);
         return NULL;
     }
-    bool others = path_stat(path, &facts, &err) && facts.is_file && (facts.mode & 04) != 0;
+    bool others = path_stat_follow(path, &facts, &err) && facts.is_file && (facts.mode & 04) != 0;
     struct conf *conf = read_text(path, str_make(text, len), others, report);
     explicit_bzero(text, len);
     xfree(text);

@@ -1024,7 +1024,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const names[] = {"w.yaml", "pw", "users", "key.pem", "cert.pem"};
+    static const char *const names[] = {"w.yaml", "pw", "pw-link", "users", "key.pem", "cert.pem"};
     struct folder *f = *state;
     char path[128];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -1088,6 +1088,20 @@ static void secrets_that_everyone_may_read_are_refused(void **state)
     assert_null(r->conf);
     expect_said(r, "run: chmod o= ");
     assert_null(strstr(buf_cstr(&r->said), "geheim"));
+    done(r);
+    // A link, as Kubernetes and Let's Encrypt make them, has no rights of its own.
+    char link_path[128];
+    snprintf(link_path, sizeof(link_path), "%s/pw-link", f->path);
+    assert_int_equal(symlink("pw", link_path), 0);
+    static const char linked[] =
+        "gateways: {isp: {url: \"smtp://me@a.example\", password: !file pw-link}}";
+    r = read_file(f, linked, 0644);
+    assert_null(r->conf);
+    expect_said(r, "run: chmod o= ");
+    done(r);
+    in_folder(f, "pw", "geheim\n", 0600);
+    r = read_file(f, linked, 0644);
+    assert_string_equal(gateway(r, "isp")->password, "geheim");
     done(r);
     in_folder(f, "pw", "geheim\nnoch eins\n", 0600);
     r = read_file(f, text, 0644);

@@ -37,7 +37,8 @@ static const char *from_file(struct reader *r, const struct yaml_node *node, con
 {
     struct err err;
     struct path_facts facts;
-    if (check_mode && path_stat(path, &facts, &err) && facts.is_file && (facts.mode & 04) != 0) {
+    if (check_mode && path_stat_follow(path, &facts, &err) && facts.is_file &&
+        (facts.mode & 04) != 0) {
         reader_error(r, node, "everyone may read %s; run: chmod o= %s", path, path);
         return NULL;
     }

@@ -18,10 +18,10 @@
 #include "sim/inside.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/host.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { SECTOR = 512, PAGE = 4096, NAME_MAX_LEN = 255 };
 
@@ -682,6 +682,48 @@ bool file_size(struct file *file, uint64_t *size_out, struct err *err)
     return true;
 }
 
+static struct path_facts facts_of(const struct inode *inode)
+{
+    return (struct path_facts){
+        .size = inode->size,
+        .mode = inode->mode,
+        .uid = host_uid(),
+        .gid = 0,
+        .links = inode->is_dir ? 2 : inode->names,
+        .modified_ms = inode->modified_ms,
+        .is_file = !inode->is_dir,
+        .is_dir = inode->is_dir,
+    };
+}
+
+bool file_stat(struct file *file, struct path_facts *facts_out, struct err *err)
+{
+    SIM_CALL;
+    *facts_out = facts_of(file->inode);
+    return true;
+}
+
+bool file_set_mode(struct file *file, unsigned mode, struct err *err)
+{
+    SIM_CALL;
+    file->inode->mode = mode;
+    return true;
+}
+
+bool file_sync_names(struct file *file, struct err *err)
+{
+    SIM_CALL;
+    int code = disk_call(WORLD_DISK_DIR_SYNC, SIM_CALLER);
+    if (code != 0)
+        return failed(err, code, "sync the file system of", file->path);
+    struct inode *inode;
+    list_each (&inodes, inode, struct inode, all) {
+        if (inode->is_dir && !lose_syncs)
+            dir_settle(inode, 0, 1000);
+    }
+    return true;
+}
+
 bool file_lock(struct file *file, struct err *err)
 {
     SIM_CALL;
@@ -709,6 +751,17 @@ bool dir_make(const char *path, unsigned mode, struct err *err)
         return e->inode->is_dir || failed(err, EEXIST, "make the directory", path);
     return create(dir, name, true, mode, &code) != NULL ||
            failed(err, code, "make the directory", path);
+}
+
+bool dir_set_mode(const char *path, unsigned mode, struct err *err)
+{
+    SIM_CALL;
+    int code;
+    struct inode *dir = find(path, &code);
+    if (dir == NULL || !dir->is_dir)
+        return failed(err, dir == NULL ? code : ENOTDIR, "set the rights of the directory", path);
+    dir->mode = mode;
+    return true;
 }
 
 bool dir_sync(const char *path, struct err *err)
@@ -828,17 +881,14 @@ bool path_stat(const char *path, struct path_facts *facts_out, struct err *err)
     struct inode *inode = find(path, &code);
     if (inode == NULL)
         return failed(err, code, "look at", path);
-    *facts_out = (struct path_facts){
-        .size = inode->size,
-        .mode = inode->mode,
-        .uid = geteuid(),
-        .gid = getegid(),
-        .links = inode->is_dir ? 2 : inode->names,
-        .modified_ms = inode->modified_ms,
-        .is_file = !inode->is_dir,
-        .is_dir = inode->is_dir,
-    };
+    *facts_out = facts_of(inode);
     return true;
+}
+
+// There are no links in this world.
+bool path_stat_follow(const char *path, struct path_facts *facts_out, struct err *err)
+{
+    return path_stat(path, facts_out, err);
 }
 
 char *file_slurp(const char *path, size_t max, size_t *len_out, struct err *err)

@@ -180,6 +180,47 @@ bool file_size(struct file *file, uint64_t *size_out, struct err *err)
     return true;
 }
 
+static struct path_facts facts_of(const struct stat *st)
+{
+    return (struct path_facts){
+        .size = (uint64_t)st->st_size,
+        .mode = st->st_mode & 07777,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .links = (uint32_t)st->st_nlink,
+        .modified_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000,
+        .is_file = S_ISREG(st->st_mode),
+        .is_dir = S_ISDIR(st->st_mode),
+    };
+}
+
+bool file_stat(struct file *file, struct path_facts *facts_out, struct err *err)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0) {
+        err_sys(err, errno, "cannot look at %s", file->path);
+        return false;
+    }
+    *facts_out = facts_of(&st);
+    return true;
+}
+
+bool file_set_mode(struct file *file, unsigned mode, struct err *err)
+{
+    if (fchmod(file->fd, (mode_t)mode) == 0)
+        return true;
+    err_sys(err, errno, "cannot set the rights of %s", file->path);
+    return false;
+}
+
+bool file_sync_names(struct file *file, struct err *err)
+{
+    if (syncfs(file->fd) == 0)
+        return true;
+    err_sys(err, errno, "cannot bring the file system of %s to the disk", file->path);
+    return false;
+}
+
 bool file_allocate(struct file *file, uint64_t size, struct err *err)
 {
     enum { STEP = 1024 * 1024 };
@@ -238,7 +279,8 @@ bool file_lock(struct file *file, struct err *err)
 bool dir_make(const char *path, unsigned mode, struct err *err)
 {
     struct stat st;
-    if (mkdir(path, (mode_t)mode) == 0)
+    int rc = mkdir(path, (mode_t)mode);
+    if (rc == 0 && (rc = chmod(path, (mode_t)mode)) == 0)
         return true;
     int code = errno;
     if (code == EEXIST && stat(path, &st) == 0) {
@@ -248,6 +290,17 @@ bool dir_make(const char *path, unsigned mode, struct err *err)
     }
     err_sys(err, code, "cannot make the directory %s", path);
     return false;
+}
+
+bool dir_set_mode(const char *path, unsigned mode, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool good = fd >= 0 && fchmod(fd, (mode_t)mode) == 0;
+    if (!good)
+        err_sys(err, errno, "cannot set the rights of the directory %s", path);
+    if (fd >= 0)
+        close(fd);
+    return good;
 }
 
 bool dir_sync(const char *path, struct err *err)
@@ -347,24 +400,25 @@ bool disk_free(const char *path, uint64_t *bytes_out, uint64_t *inodes_out, stru
     return true;
 }
 
-bool path_stat(const char *path, struct path_facts *facts_out, struct err *err)
+static bool stat_path(const char *path, int flags, struct path_facts *facts_out, struct err *err)
 {
     struct stat st;
-    if (lstat(path, &st) != 0) {
+    if (fstatat(AT_FDCWD, path, &st, flags) != 0) {
         err_sys(err, errno, "cannot look at %s", path);
         return false;
     }
-    *facts_out = (struct path_facts){
-        .size = (uint64_t)st.st_size,
-        .mode = st.st_mode & 07777,
-        .uid = st.st_uid,
-        .gid = st.st_gid,
-        .links = (uint32_t)st.st_nlink,
-        .modified_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000,
-        .is_file = S_ISREG(st.st_mode),
-        .is_dir = S_ISDIR(st.st_mode),
-    };
+    *facts_out = facts_of(&st);
     return true;
+}
+
+bool path_stat(const char *path, struct path_facts *facts_out, struct err *err)
+{
+    return stat_path(path, AT_SYMLINK_NOFOLLOW, facts_out, err);
+}
+
+bool path_stat_follow(const char *path, struct path_facts *facts_out, struct err *err)
+{
+    return stat_path(path, 0, facts_out, err);
 }
 
 char *file_slurp(const char *path, size_t max, size_t *len_out, struct err *err)

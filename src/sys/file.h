@@ -40,6 +40,18 @@ bool file_allocate(struct file *file, uint64_t size,
                    struct err *err); // reserves and zero-fills blocks up to size
 bool file_truncate(struct file *file, uint64_t size, struct err *err);
 bool file_size(struct file *file, uint64_t *size_out, struct err *err);
+// What is open, whatever its name means by now.
+struct path_facts {
+    uint64_t size;
+    uint32_t mode, uid, gid, links;
+    int64_t modified_ms;
+    bool is_file, is_dir;
+};
+bool file_stat(struct file *file, struct path_facts *facts_out, struct err *err);
+bool file_set_mode(struct file *file, unsigned mode, struct err *err);
+// All names of the file system it lies on reach the disk: for who may not open the directory and so
+// cannot dir_sync.
+bool file_sync_names(struct file *file, struct err *err);
 // Exclusive, of a file open for writing, gone with it; false with EWOULDBLOCK when another has it.
 bool file_lock(struct file *file, struct err *err);
 
@@ -48,8 +60,11 @@ bool file_lock(struct file *file, struct err *err);
 // session loop.
 ssize_t file_read_now(struct file *file, uint64_t offset, void *out, size_t len, struct err *err);
 
-bool dir_make(const char *path, unsigned mode,
-              struct err *err);                   // fine when it exists as a directory
+// A new one has exactly `mode`, whatever the umask; one that exists as a directory is fine as it
+// is.
+bool dir_make(const char *path, unsigned mode, struct err *err);
+// Of one that exists and is not reached through a symbolic link.
+bool dir_set_mode(const char *path, unsigned mode, struct err *err);
 bool dir_sync(const char *path, struct err *err); // names created, renamed, removed reach the disk
 // Names without "." and "..", sorted; an array ending in NULL, free with dir_list_free. NULL with
 // err.
@@ -59,14 +74,10 @@ bool path_rename(const char *from, const char *to, struct err *err);
 bool path_remove(const char *path, struct err *err); // fine when it does not exist
 bool path_exists(const char *path);
 bool disk_free(const char *path, uint64_t *bytes_out, uint64_t *inodes_out, struct err *err);
-struct path_facts {
-    uint64_t size;
-    uint32_t mode, uid, gid, links;
-    int64_t modified_ms;
-    bool is_file, is_dir;
-};
 bool path_stat(const char *path, struct path_facts *facts_out,
                struct err *err); // of a link, the link itself
+bool path_stat_follow(const char *path, struct path_facts *facts_out,
+                      struct err *err); // of a link, what it leads to
 
 // A whole small file (configuration, secret), at most max bytes, terminated by a NUL not counted;
 // free with xfree. Follows symbolic links.

@@ -282,6 +282,54 @@ static void directories_list_in_order(void **state)
     assert_false(disk_free("none", &bytes, &inodes, &err));
 }
 
+static void rights_are_exact(void **state)
+{
+    struct err err;
+    struct path_facts facts;
+    mode_t before = umask(0077);
+    assert_true(dir_make("wide", 03733, &err));
+    assert_true(path_stat("wide", &facts, &err));
+    assert_int_equal(facts.mode, 03733);
+    // One that exists stays as its owner wants it.
+    assert_true(dir_make("wide", 0700, &err));
+    assert_true(path_stat("wide", &facts, &err));
+    assert_int_equal(facts.mode, 03733);
+    assert_true(dir_set_mode("wide", 0711, &err));
+    assert_true(path_stat("wide", &facts, &err));
+    assert_int_equal(facts.mode, 0711);
+    assert_int_equal(symlink("wide", "way"), 0);
+    assert_false(dir_set_mode("way", 0777, &err));
+    struct file *file = file_open("letter", FILE_CREATE_NEW, &err);
+    assert_true(file_set_mode(file, 0640, &err));
+    assert_true(file_stat(file, &facts, &err));
+    assert_true(facts.is_file && facts.mode == 0640 && facts.links == 1 && facts.size == 0);
+    // What is open is looked at, not what has its name by now.
+    assert_int_equal(link("letter", "second"), 0);
+    assert_true(path_remove("letter", &err));
+    put("letter", "another");
+    assert_true(path_rename("letter", "second", &err));
+    assert_true(file_stat(file, &facts, &err));
+    assert_true(facts.links == 0 && facts.size == 0);
+    assert_true(file_sync_names(file, &err));
+    file_close(&file);
+    umask(before);
+}
+
+static void looking_follows_links_where_asked(void **state)
+{
+    struct err err;
+    struct path_facts facts;
+    put("secret", "x");
+    assert_int_equal(chmod("secret", 0604), 0);
+    assert_int_equal(symlink("secret", "current"), 0);
+    assert_true(path_stat("current", &facts, &err));
+    assert_true(!facts.is_file && !facts.is_dir);
+    assert_true(path_stat_follow("current", &facts, &err));
+    assert_true(facts.is_file && facts.mode == 0604 && facts.size == 1);
+    assert_false(path_stat_follow("none", &facts, &err));
+    assert_int_equal(err.code, ENOENT);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, enter, leave)
@@ -296,6 +344,8 @@ int main(void)
         CASE(room_that_cannot_be_had_leaves_the_file_as_it_was),
         CASE(reading_now_gives_cached_bytes_and_the_end),
         CASE(directories_list_in_order),
+        CASE(rights_are_exact),
+        CASE(looking_follows_links_where_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
