@@ -20,7 +20,9 @@
 #include <stdlib.h>
 #include <time.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -782,6 +784,8 @@ static void test_drop(void **state)
     assert_int_equal(link(path, other), 0);
     snprintf(path, sizeof(path), "%s/drop/3", w.dir);
     assert_int_equal(symlink("/etc/passwd", path), 0);
+    snprintf(path, sizeof(path), "%s/drop/4", w.dir);
+    assert_int_equal(mkfifo(path, 0666), 0);
     on_loop(&w, start_drop);
     wait_message(&w);
     struct arena *arena = arena_new();
@@ -805,9 +809,10 @@ static void test_drop(void **state)
     char **names = dir_list(path, &err);
     assert_string_equal(names[0], "2");
     assert_string_equal(names[1], "3");
-    assert_string_equal(names[2], "bad");
-    assert_string_equal(names[3], "tmp");
-    assert_null(names[4]);
+    assert_string_equal(names[2], "4");
+    assert_string_equal(names[3], "bad");
+    assert_string_equal(names[4], "tmp");
+    assert_null(names[5]);
     dir_list_free(&names);
     snprintf(path, sizeof(path), "%s/drop/bad", w.dir);
     names = dir_list(path, &err);
@@ -819,16 +824,121 @@ static void test_drop(void **state)
     world_close(&w);
 }
 
+static unsigned mode_of(const struct world *w, const char *name)
+{
+    struct err err;
+    struct path_facts facts;
+    char path[300];
+    snprintf(path, sizeof(path), "%s%s", w->dir, name);
+    if (!path_stat(path, &facts, &err))
+        fail_msg("%s", err.text);
+    return facts.mode;
+}
+
+// What a user of the machine may do to the spool, as an exit status: 0 when it is right.
+static int as_stranger(const struct world *w)
+{
+    struct err err = {0};
+    struct envelope_rcpt rcpt = {.address = STR("c@d")};
+    struct envelope e = {.sender = STR("a@b"), .count = 1, .rcpts = &rcpt};
+    char path[200];
+    umask(077);
+    if (setgid(65534) != 0 || setuid(65534) != 0)
+        return 1;
+    snprintf(path, sizeof(path), "%s/drop", w->dir);
+    if (dir_list(path, &err) != NULL || dir_list(w->dir, &err) != NULL)
+        return 2;
+    snprintf(path, sizeof(path), "%s/seg", w->dir);
+    if (access(path, X_OK) == 0)
+        return 3;
+    return drop_write(w->dir, &e, STR("Subject: s\r\n\r\nhi\r\n"), &err) ? 0 : 4;
+}
+
+// Another user leaves mail; the daemon's group may read it, nobody else may look.
+static void test_drop_of_others(void **state)
+{
+    if (getuid() != 0)
+        skip();
+    struct world w = {0};
+    struct err err;
+    struct path_facts facts;
+    world_open(&w);
+    mode_t before = umask(077);
+    assert_true(drop_make_dirs(w.dir, &err));
+    umask(before);
+    assert_int_equal(mode_of(&w, ""), 0711);
+    assert_int_equal(mode_of(&w, "/drop"), 03733);
+    assert_int_equal(mode_of(&w, "/drop/tmp"), 03733);
+    static const char *const closed[] = {"/drop/bad", "/seg", "/bodies"};
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+        assert_int_equal(mode_of(&w, closed[i]), 0700);
+    assert_int_equal(mode_of(&w, "/index.db"), 0600);
+    assert_int_equal(mode_of(&w, "/lock"), 0600);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(as_stranger(&w));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0);
+    char path[200];
+    snprintf(path, sizeof(path), "%s/drop", w.dir);
+    char **names = dir_list(path, &err);
+    snprintf(path, sizeof(path), "%s/drop/%s", w.dir, names[0]);
+    dir_list_free(&names);
+    assert_true(path_stat(path, &facts, &err));
+    assert_true(facts.mode == 0640 && facts.uid == 65534 && facts.gid == getgid());
+    on_loop(&w, start_drop);
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    assert_true(envelope_unpack(w.message->packed, arena, &e));
+    assert_true(str_eq(e.client, STR("uid 65534")));
+    arena_free(&arena);
+    sem_init(&stopped, 0, 0);
+    on_loop(&w, stop_drop);
+    wait_stopped();
+    world_close(&w);
+}
+
+// Directories somebody else put in our way.
+static void test_drop_hostile_dirs(void **state)
+{
+    if (getuid() != 0)
+        skip();
+    struct world w = {0};
+    struct err err;
+    char path[200];
+    world_open(&w);
+    snprintf(path, sizeof(path), "%s/drop", w.dir);
+    assert_int_equal(symlink("/tmp", path), 0);
+    assert_false(drop_make_dirs(w.dir, &err));
+    assert_int_equal(unlink(path), 0);
+    assert_true(drop_make_dirs(w.dir, &err));
+    snprintf(path, sizeof(path), "%s/drop/tmp", w.dir);
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_false(drop_make_dirs(w.dir, &err));
+    assert_non_null(strstr(err.text, "belongs to another user than the spool"));
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),      cmocka_unit_test(test_large),
-        cmocka_unit_test(test_lost_in_data),  cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_stranger),      cmocka_unit_test(test_login),
-        cmocka_unit_test(test_submit_socket), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_reload),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_starttls),      cmocka_unit_test(test_implicit_tls),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_in_data),
+        cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_submit_socket),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_starttls),
+        cmocka_unit_test(test_implicit_tls),
         cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_drop_of_others),
+        cmocka_unit_test(test_drop_hostile_dirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,25 +89,30 @@ static const char *distrust(const struct path_facts *f)
     return NULL;
 }
 
-static bool read_whole(struct drop *d, const char *path, const struct path_facts *before)
+// Of the open file alone: its name may mean another by now. False with d->err.
+static bool read_whole(struct drop *d, struct file *file, struct path_facts *facts_out)
 {
     struct path_facts after;
-    struct file *file = file_open(path, FILE_READ, &d->err);
-    if (file == NULL)
+    if (!file_stat(file, facts_out, &d->err))
         return false;
-    d->len = (size_t)before->size;
+    const char *why = distrust(facts_out);
+    if (why != NULL) {
+        err_set(&d->err, "%s", why);
+        return false;
+    }
+    d->len = (size_t)facts_out->size;
     d->data = mem_try(d->len + 1);
-    bool ok = d->data != NULL;
-    if (!ok)
+    if (d->data == NULL) {
         err_set(&d->err, "no memory for %zu bytes", d->len);
-    ssize_t n = ok ? file_read(file, 0, d->data, d->len, &d->err) : 0;
-    ok = ok && n >= 0 && path_stat(path, &after, &d->err);
-    if (ok && ((size_t)n != d->len || after.links != 1 || after.uid != before->uid ||
-               after.size != before->size || after.modified_ms != before->modified_ms)) {
+        return false;
+    }
+    ssize_t n = file_read(file, 0, d->data, d->len, &d->err);
+    bool ok = n >= 0 && file_stat(file, &after, &d->err);
+    if (ok && ((size_t)n != d->len || after.links != 1 || after.size != facts_out->size ||
+               after.modified_ms != facts_out->modified_ms)) {
         err_set(&d->err, "it changed while it was read");
         ok = false;
     }
-    file_close(&file);
     if (!ok) {
         xfree(d->data);
         d->data = NULL;
@@ -124,13 +129,12 @@ static bool try_file(struct drop *d, const char *name)
         map_get(d->afraid, str_of(name)) != NULL)
         return false;
     snprintf(path, sizeof(path), "%s/%s", d->dir, name);
-    if (!path_stat(path, &facts, &d->err))
-        return false;
-    const char *why = distrust(&facts);
-    if (why == NULL && !read_whole(d, path, &facts))
-        why = d->err.text;
-    if (why != NULL) {
-        leave_alone(d, name, why);
+    struct file *file = file_open(path, FILE_READ, &d->err);
+    bool ok = file != NULL && read_whole(d, file, &facts);
+    file_close(&file);
+    if (!ok) {
+        if (d->err.code != ENOENT)
+            leave_alone(d, name, d->err.text);
         return false;
     }
     d->uid = facts.uid;
@@ -379,15 +383,6 @@ static void next_step(struct drop *d)
         timer_start(&d->timer, DROP_SCAN_MS);
 }
 
-static bool make_dirs(struct drop *d, struct err *err)
-{
-    char tmp[4096], bad[4096];
-    snprintf(tmp, sizeof(tmp), "%s/tmp", d->dir);
-    snprintf(bad, sizeof(bad), "%s/bad", d->dir);
-    return dir_make(d->dir, DROP_DIR_MODE, err) && dir_make(tmp, DROP_DIR_MODE, err) &&
-           dir_make(bad, 0700, err);
-}
-
 struct drop *drop_new(struct loop *loop, struct conf *conf, struct store *store, struct err *err)
 {
     struct drop *d = xcalloc(1, sizeof(*d));
@@ -401,7 +396,7 @@ struct drop *drop_new(struct loop *loop, struct conf *conf, struct store *store,
     d->first = true;
     d->work = (struct work){.home = loop, .work = work, .done = work_done};
     timer_init(&d->timer, loop, on_timer, d);
-    if (make_dirs(d, err))
+    if (drop_make_dirs(conf->spool_dir, err))
         timer_start(&d->timer, 0);
     else
         drop_free(&d);

@@ -23,14 +23,21 @@
 enum {
     DROP_SCAN_MS = 3000,
     DROP_HEAD_MOST = LIMIT_RECIPIENTS * 2048, // the lines above the content
-    // Whoever may reach the spool may leave mail; only the daemon can list or take it.
-    DROP_DIR_MODE = 01733,
+    // Whoever may reach the spool may leave mail; only the daemon can list or take it. A file gets
+    // the directory's group, which is the daemon's, and lets that group read
+    // (docs/decisions/0007).
+    DROP_DIR_MODE = 03733,
+    DROP_FILE_MODE = 0640,
 };
 
 // The writer; any process that may write there. `content` is canonical, with its header complete.
 // False with err: nothing was left.
 bool drop_write(const char *spool_dir, const struct envelope *e, struct str content,
                 struct err *err);
+
+// Makes the directories below `spool_dir`, and lets others through the spool to them. False with
+// err when one of them is not what it should be.
+bool drop_make_dirs(const char *spool_dir, struct err *err);
 
 // Texts of *e_out live in the arena, *content_out is borrowed from `file`. False with err: damaged.
 bool drop_parse(struct str file, struct arena *arena, struct envelope *e_out,

@@ -8,6 +8,9 @@
 #include "proto/smtp_params.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/host.h"
+
+#include <stdio.h>
 
 static const char magic[] = "WAYPOST-DROP 1";
 
@@ -151,15 +154,74 @@ bool drop_parse(struct str file, struct arena *arena, struct envelope *e_out,
     return canonical(file, e_out->body == BODY_BINARYMIME, err);
 }
 
+// ---- The directories. ----
+
+// Nobody else's: who owns a directory may take what others put there.
+static bool is_own(const char *path, uint32_t owner, struct err *err)
+{
+    struct path_facts facts;
+    if (!path_stat(path, &facts, err))
+        return false;
+    if (facts.is_dir && facts.uid == owner)
+        return true;
+    err_set(err, "%s %s; move it away", path,
+            facts.is_dir ? "belongs to another user than the spool" : "is not a directory");
+    err->code = EPERM;
+    return false;
+}
+
+static bool make_own(const char *path, unsigned mode, uint32_t owner, struct err *err)
+{
+    return dir_make(path, mode, err) && is_own(path, owner, err) && dir_set_mode(path, mode, err);
+}
+
+bool drop_make_dirs(const char *spool_dir, struct err *err)
+{
+    char dir[4096], tmp[4096], bad[4096];
+    struct path_facts spool;
+    snprintf(dir, sizeof(dir), "%s/drop", spool_dir);
+    snprintf(tmp, sizeof(tmp), "%s/drop/tmp", spool_dir);
+    snprintf(bad, sizeof(bad), "%s/drop/bad", spool_dir);
+    if (!path_stat(spool_dir, &spool, err))
+        return false;
+    // The way there is opened once; who closes it later does not want mail from other users.
+    if (!path_exists(dir) &&
+        (!dir_set_mode(spool_dir, spool.mode | 0111, err) || !dir_make(dir, 0700, err)))
+        return false;
+    // Others may come in only when what they could put in our way is there.
+    return is_own(dir, spool.uid, err) && make_own(tmp, DROP_DIR_MODE, spool.uid, err) &&
+           make_own(bad, 0700, spool.uid, err) && dir_set_mode(dir, DROP_DIR_MODE, err);
+}
+
 // ---- The writer. ----
 
-static bool write_file(const char *path, struct str head, struct str content, struct err *err)
+// Before the daemon's first start they are missing; whoever owns the spool may make them.
+static bool own_dirs(const char *spool_dir, struct err *err)
 {
-    struct file *file = file_open(path, FILE_CREATE_NEW, err);
+    struct path_facts facts;
+    return path_stat(spool_dir, &facts, err) &&
+           (facts.uid != host_uid() || drop_make_dirs(spool_dir, err));
+}
+
+// Under a name that no reader looks at first; what goes wrong leaves nothing.
+static bool put_file(const char *dir, const char *from, const char *to, struct str head,
+                     struct str content, struct err *err)
+{
+    struct err ignored;
+    struct file_piece pieces[] = {{head.ptr, head.len}, {content.ptr, content.len}};
+    struct file *file = file_open(from, FILE_CREATE_NEW, err);
     if (file == NULL)
         return false;
-    struct file_piece pieces[] = {{head.ptr, head.len}, {content.ptr, content.len}};
-    bool ok = file_write(file, 0, pieces, content.len > 0 ? 2 : 1, err) && file_sync(file, err);
+    bool ok = file_write(file, 0, pieces, content.len > 0 ? 2 : 1, err) &&
+              file_set_mode(file, DROP_FILE_MODE, err) && file_sync(file, err) &&
+              path_rename(from, to, err);
+    // Only the daemon's own user may open the directory.
+    if (ok && !dir_sync(dir, &ignored) && !file_sync_names(file, err)) {
+        path_remove(to, &ignored);
+        ok = false;
+    } else if (!ok) {
+        path_remove(from, &ignored);
+    }
     file_close(&file);
     return ok;
 }
@@ -180,16 +242,7 @@ bool drop_write(const char *spool_dir, const struct envelope *e, struct str cont
                                     (unsigned long long)random_u64());
     const char *from = arena_printf(arena, "%s/tmp/%s", dir, name);
     const char *to = arena_printf(arena, "%s/%s", dir, name);
-    if (ok) {
-        struct err ignored;
-        // Before the daemon's first start they are missing; whoever owns the spool may make them.
-        dir_make(dir, DROP_DIR_MODE, &ignored);
-        dir_make(arena_printf(arena, "%s/tmp", dir), DROP_DIR_MODE, &ignored);
-        ok = write_file(from, buf_str(&head), content, err) && path_rename(from, to, err);
-        if (!ok)
-            path_remove(from, &ignored);
-        ok = ok && dir_sync(dir, err);
-    }
+    ok = ok && own_dirs(spool_dir, err) && put_file(dir, from, to, buf_str(&head), content, err);
     if (!ok)
         err_prefix(err, "cannot leave the message in %s", dir);
     arena_free(&arena);
