@@ -101,7 +101,8 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    assert(format != NULL); // also tells the sanitizer build, whose check for it would make gcc warn
+    assert(format !=
+           NULL); // also tells the sanitizer build, whose check for it would make gcc warn
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     char *text = arena_alloc(arena, (size_t)(len < 0 ? 0 : len) + 1);

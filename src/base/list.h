@@ -54,5 +54,5 @@ static inline void list_remove(struct link *l)
 // The body may remove the current member.
 #define list_each(head, it, type, member)                                                          \
     for (struct link *it##_l = (head)->next, *it##_n = it##_l->next;                               \
-         it##_l != (head) && ((it) = container_of(it##_l, type, member)) != NULL;                    \
+         it##_l != (head) && ((it) = container_of(it##_l, type, member)) != NULL;                  \
          it##_l = it##_n, it##_n = it##_l->next)

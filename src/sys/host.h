@@ -12,7 +12,7 @@
 void host_name(
     char out[256]); // fully qualified if the system knows it, else "localhost.localdomain" style
 int host_cores(void);
-uint32_t host_uid(void); // the user this process acts as
+uint32_t host_uid(void);                // the user this process acts as
 const char *host_env(const char *name); // NULL when unset
 // Is this one of the machine's own addresses?
 bool host_owns(const struct net_addr *addr);
