@@ -14,7 +14,7 @@ struct live_table {
     struct live **chunks;
     size_t chunk_count, chunk_cap;
     size_t used;       // entries of all chunks ever handed out
-    struct live *free; // linked by `message`
+    struct live *free; // linked by `states`
     uint64_t bytes;
 };
 
@@ -33,10 +33,8 @@ void live_table_free(struct live_table **table)
         return;
     size_t pos = 0;
     struct live *l;
-    while ((l = live_next(t, &pos)) != NULL) {
+    while ((l = live_next(t, &pos)) != NULL)
         xfree(l->states);
-        store_message_free(&l->message);
-    }
     for (size_t i = 0; i < t->chunk_count; i++)
         xfree(t->chunks[i]);
     xfree(t->chunks);
@@ -48,6 +46,16 @@ void live_table_free(struct live_table **table)
 struct live *live_get(const struct live_table *table, uint64_t id)
 {
     return idmap_get(table->ids, id);
+}
+
+struct live *live_get_next(const struct live_table *table, size_t *pos, uint64_t id)
+{
+    size_t at = *pos;
+    if (at < table->used && table->chunks[at / CHUNK][at % CHUNK].id == id) {
+        ++*pos;
+        return &table->chunks[at / CHUNK][at % CHUNK];
+    }
+    return live_get(table, id);
 }
 
 size_t live_count(const struct live_table *table)
@@ -73,9 +81,9 @@ struct live *live_next(const struct live_table *table, size_t *pos)
 
 static struct live *new_entry(struct live_table *t)
 {
-    struct live *l = (struct live *)t->free;
+    struct live *l = t->free;
     if (l != NULL) {
-        t->free = (struct live *)(void *)l->message;
+        t->free = (struct live *)(void *)l->states;
         *l = (struct live){0};
         return l;
     }
@@ -89,6 +97,14 @@ static struct live *new_entry(struct live_table *t)
     l = &t->chunks[t->used / CHUNK][t->used % CHUNK];
     t->used++;
     return l;
+}
+
+static void free_entry(struct live_table *t, struct live *l)
+{
+    xfree(l->states);
+    *l = (struct live){0};
+    l->states = (struct store_rcpt_state *)(void *)t->free;
+    t->free = l;
 }
 
 static void leave_segment(struct live_table *t, struct live *l)
@@ -117,27 +133,25 @@ void live_remove(struct live_table *table, struct live *l)
 {
     leave_segment(table, l);
     idmap_del(table->ids, l->id);
-    xfree(l->states);
-    store_message_free(&l->message);
-    *l = (struct live){0};
-    l->message = (struct store_message *)(void *)table->free;
-    table->free = l;
+    free_entry(table, l);
 }
 
 static struct live *accept(struct live_table *t, const struct journal_op *op, uint64_t segment,
                            uint64_t offset)
 {
-    struct live *l = live_get(t, op->id);
-    if (op->count == 0 || (l != NULL && !op->moved))
+    if (op->count == 0)
         return NULL;
-    if (l == NULL) {
-        l = new_entry(t);
-        l->id = op->id;
-        idmap_put(t->ids, op->id, l);
-    } else {
-        leave_segment(t, l);
-        xfree(l->states);
-        l->states = NULL;
+    struct live *l = new_entry(t);
+    l->id = op->id;
+    struct live *old = idmap_put(t->ids, op->id, l);
+    if (old != NULL && !op->moved) { // an id given twice: the first one stands
+        idmap_put(t->ids, op->id, old);
+        free_entry(t, l);
+        return NULL;
+    }
+    if (old != NULL) {
+        leave_segment(t, old);
+        free_entry(t, old);
     }
     l->segment = (uint32_t)segment;
     l->offset = (uint32_t)(offset / FRAME_ALIGN);

@@ -8,7 +8,6 @@
 struct live {
     uint64_t id;                     // 0: a free entry
     struct store_rcpt_state *states; // NULL: all waiting, never tried
-    struct store_message *message;   // during the replay only
     uint32_t segment;                // of its ACCEPT record
     uint32_t offset;                 // of the frame there, in units of FRAME_ALIGN
     uint32_t weight;                 // bytes of the frame that are its own, in the same units
@@ -21,6 +20,8 @@ struct live_table;
 struct live_table *live_table_new(struct segments *set);
 void live_table_free(struct live_table **table);
 struct live *live_get(const struct live_table *table, uint64_t id);
+// The same for ids in the order of acceptance: start with *pos = 0; mostly without a look-up.
+struct live *live_get_next(const struct live_table *table, size_t *pos, uint64_t id);
 size_t live_count(const struct live_table *table);
 uint64_t live_bytes(const struct live_table *table);
 // In about the order of acceptance; start with *pos = 0, until NULL. Removing while walking is

@@ -21,24 +21,11 @@
 
 struct replay {
     struct store *store;
+    int64_t now_ms;
+    size_t pos;
+    void (*adopt)(void *ctx, struct store_message *m);
+    void *ctx;
 };
-
-static struct store_message *make_message(const struct journal_op *op, const struct scan_frame *f)
-{
-    struct store_message *m = xcalloc(1, sizeof(*m) + op->packed.len);
-    char *packed = (char *)(m + 1);
-    memcpy(packed, op->packed.ptr, op->packed.len);
-    m->id = op->id;
-    m->packed = str_make(packed, op->packed.len);
-    m->count = op->count;
-    m->body.size = op->body_size;
-    m->body.crc = op->body_crc;
-    if (!op->own_file) {
-        m->body.place = (uint32_t)f->segment;
-        m->body.offset = f->bodies_at + op->body_at;
-    }
-    return m;
-}
 
 static void on_frame(void *ctx, const struct scan_frame *f)
 {
@@ -50,12 +37,6 @@ static void on_frame(void *ctx, const struct scan_frame *f)
     bool ended;
     while (journal_next_op(&meta, &body_at, &op) == 1) {
         struct live *live = live_apply(table, &op, f->segment, f->offset, &ended);
-        if (live == NULL)
-            continue;
-        if (op.kind == STORE_ACCEPT) {
-            store_message_free(&live->message);
-            live->message = make_message(&op, f);
-        }
         if (ended)
             live_remove(table, live);
     }
@@ -262,33 +243,57 @@ static bool was_due(const struct live *live, int64_t now_ms)
     return false;
 }
 
-static void hand_over(struct store *store, const struct walk *walk,
-                      void (*adopt)(void *ctx, struct store_message *m), void *ctx)
+static struct store_message *make_message(const struct journal_op *op, const struct scan_frame *f)
 {
-    int64_t now_ms = clock_wall_ms();
-    if (walk->wall_ms > now_ms)
-        now_ms = walk->wall_ms;
-    size_t pos = 0;
-    struct live *live;
-    while ((live = live_next(store->live, &pos)) != NULL) {
-        struct store_message *m = live->message;
-        live->message = NULL;
+    struct store_message *m = xcalloc(1, sizeof(*m) + op->packed.len);
+    char *packed = (char *)(m + 1);
+    memcpy(packed, op->packed.ptr, op->packed.len);
+    m->id = op->id;
+    m->packed = str_make(packed, op->packed.len);
+    m->count = op->count;
+    m->body.size = op->body_size;
+    m->body.crc = op->body_crc;
+    if (!op->own_file) {
+        m->body.place = (uint32_t)f->segment;
+        m->body.offset = f->bodies_at + op->body_at;
+    }
+    return m;
+}
+
+// The second walk: each message is built from the record that counts, handed over, and forgotten,
+// so that a long queue is in memory once, where it will live.
+static void hand_over(void *ctx, const struct scan_frame *f)
+{
+    struct replay *r = ctx;
+    struct str meta = f->meta;
+    uint64_t body_at = 0;
+    struct journal_op op;
+    while (journal_next_op(&meta, &body_at, &op) == 1) {
+        struct live *live =
+            op.kind == STORE_ACCEPT ? live_get_next(r->store->live, &r->pos, op.id) : NULL;
+        if (live == NULL || live->segment != f->segment || live->offset != f->offset / FRAME_ALIGN)
+            continue;
+        struct store_message *m = make_message(&op, f);
         m->held = live->held;
         m->priority = live->priority;
-        m->maybe_repeated = !walk->clean && was_due(live, now_ms);
+        m->maybe_repeated = !r->store->was_clean && was_due(live, r->now_ms);
         if (live->states != NULL) {
             size_t bytes = live->count * sizeof(live->states[0]);
             m->rcpts = xmalloc(bytes);
             memcpy(m->rcpts, live->states, bytes);
         }
-        adopt(ctx, m);
+        r->adopt(r->ctx, m);
     }
+}
+
+static void no_damage(void *ctx, uint64_t segment, uint64_t from, uint64_t to, const char *text)
+{
 }
 
 bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_message *m), void *ctx,
                   struct err *err)
 {
-    struct replay replay = {.store = store};
+    struct replay replay = {.store = store, .now_ms = clock_wall_ms(), .adopt = adopt, .ctx = ctx};
     struct walk walk = {.set = store->set, .ctx = &replay, .frame = on_frame, .damage = on_damage};
     size_t count;
     uint64_t *numbers = store_list_segments(store, FILE_WRITE, &count, err);
@@ -296,18 +301,24 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
         return false;
     bool ok = journal_walk(&walk, numbers, count, err) &&
               find_active(store, &walk, numbers, count, err) && sweep_bodies(store, err);
+    while (count > 0 && numbers[count - 1] > walk.last_segment)
+        count--; // prepared ones
+    store->was_clean = walk.clean || walk.frames == 0;
+    if (walk.wall_ms > replay.now_ms)
+        replay.now_ms = walk.wall_ms;
+    struct walk again = {
+        .set = store->set, .again = true, .ctx = &replay, .frame = hand_over, .damage = no_damage};
+    ok = ok && journal_walk(&again, numbers, count, err);
     xfree(numbers);
     if (!ok)
         return false;
     store->c.sequence = walk.sequence != 0 ? walk.sequence : 1;
     store->c.chain = walk.chain;
-    store->was_clean = walk.clean || walk.frames == 0;
     if (walk.id_floor == 0)
         walk.id_floor = 1 + random_below(1u << 30);
     store->c.id_floor = walk.id_floor;
     atomic_store(&store->next_id, walk.id_floor);
     atomic_store(&store->live_bytes, live_bytes(store->live));
     atomic_store(&store->committed, store->c.sequence);
-    hand_over(store, &walk, adopt, ctx);
     return true;
 }

@@ -82,6 +82,7 @@ bool scan_resync(struct scan *scan, uint64_t sequence, uint64_t group);
 struct walk {
     struct segments *set;
     bool verify; // bodies too, and no summaries
+    bool again;  // the second time: the ends of the segments are known
     void *ctx;
     void (*frame)(void *ctx, const struct scan_frame *frame);
     // [from, to) of a segment is unreadable; `text` says what and which records are missing.

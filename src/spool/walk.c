@@ -254,8 +254,8 @@ static void by_scan(struct step *s)
     struct walk *w = s->w;
     struct scan scan;
     struct scan_frame f;
-    scan_begin(&scan, s->segment->file, s->number, s->segment->size, SEGMENT_HEAD,
-               w->verify || s->last);
+    scan_begin(&scan, s->segment->file, s->number, w->again ? s->segment->end : s->segment->size,
+               SEGMENT_HEAD, w->verify || (s->last && !w->again));
     if (w->sequence == 0) {
         w->unlinked = true;
         if (s->kind == SEGMENT_HEAD_OK)
