@@ -57,6 +57,9 @@ enum {
     LIMIT_OUT_CONNECTIONS = 500,    // all gateways together
     LIMIT_OUT_PER_DESTINATION = 20, // default for one destination of direct delivery
     LIMIT_OUT_PER_GATEWAY = 50,     // default of a gateway's `connections`
+    LIMIT_TROUBLES = 8192,          // different refusals kept in full beside what waits
+    LIMIT_NOTICES_AT_ONCE = 100,    // reports to senders, of one kind; then
+    LIMIT_NOTICES_PER_MINUTE = 120, // the rest waits its turn
 
     // What is kept and said
     LIMIT_OUTCOME_TEXT = 512,   // a remote reply as kept in a record

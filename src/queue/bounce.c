@@ -41,6 +41,7 @@ static void set_final(struct queue *q, struct qmsg *m, const struct store_rcpt_r
     for (size_t i = 0; i < count; i++) {
         struct qrcpt *r = &m->rcpts[results[i].index];
         r->flags = 0;
+        rcpt_leave(q, r);
         if (!rcpt_state_final((enum rcpt_state)r->state))
             atomic_fetch_sub(&q->recipients, 1);
         r->state = (uint8_t)results[i].state;
@@ -82,6 +83,16 @@ static void bounce_end(struct bounce *b)
     queue_check_idle(q);
 }
 
+// Nothing is final; what was to be said is looked at again.
+static void put_off(struct bounce *b)
+{
+    for (size_t i = 0; b->kind == BOUNCE_FAILED && i < b->count; i++) {
+        struct qrcpt *r = &b->m->rcpts[b->results[i].index];
+        r->flags = (uint8_t)((r->flags & ~RCPT_CLOSING) | RCPT_RETURN);
+        r->next_s = (uint32_t)(b->q->now_ms / 1000) + 60;
+    }
+}
+
 static void on_committed(struct store_commit *commit)
 {
     struct bounce *b = container_of(commit, struct bounce, commit);
@@ -93,8 +104,7 @@ static void on_committed(struct store_commit *commit)
                  STR_FMT(b->envelope.sender), b->count, b->count == 1 ? "" : "s");
     } else {
         log_error("notice-failed", b->m->id, "%s", commit->err.text);
-        for (size_t i = 0; i < b->count; i++)
-            b->m->rcpts[b->results[i].index].flags &= (uint8_t)~RCPT_CLOSING;
+        put_off(b);
     }
     bounce_end(b);
 }
@@ -133,11 +143,7 @@ static void append_rest(void *ctx)
         log_error("notice-failed", b->m->id, "%s", err.text);
         for (size_t k = 0; k <= i; k++)
             store_body_abort(&b->bodies[k]);
-        for (size_t k = 0; k < b->count; k++) {
-            struct qrcpt *r = &b->m->rcpts[b->results[k].index];
-            r->flags &= (uint8_t)~RCPT_CLOSING;
-            r->next_s = (uint32_t)(b->q->now_ms / 1000) + 60;
-        }
+        put_off(b);
         bounce_end(b);
         return;
     }
@@ -221,8 +227,21 @@ static void start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
     read_content(b);
 }
 
-void bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
-                  const struct store_rcpt_result *results, size_t count, const char *gateway)
+// A bounded rate, so that nobody can make us flood forged senders. What must wait gets its turn at
+// once, and so never waits twice.
+static int64_t turn_of(struct queue *q, enum bounce_kind kind)
+{
+    const int64_t each = 60 * 1000 / LIMIT_NOTICES_PER_MINUTE;
+    int64_t *given = &q->notice_ms[kind], least = q->now_ms - each * LIMIT_NOTICES_AT_ONCE;
+    if (*given < least)
+        *given = least;
+    *given += each;
+    return *given <= q->now_ms ? 0 : *given;
+}
+
+int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
+                     const struct store_rcpt_result *results, size_t count, const char *gateway,
+                     bool at_once)
 {
     struct arena *arena = arena_new();
     struct envelope e;
@@ -238,8 +257,12 @@ void bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
             mine[i].state = report_failed_state(&e, mine[i].index, to_sender);
     }
     if (wanted) {
-        start(q, m, kind, mine, count, gateway, arena);
-        return;
+        int64_t turn = at_once ? 0 : turn_of(q, kind);
+        if (turn > 0)
+            arena_free(&arena);
+        else
+            start(q, m, kind, mine, count, gateway, arena);
+        return turn;
     }
     if (kind == BOUNCE_FAILED) {
         struct store_op op = result_op(q, m, gateway, mine, count);
@@ -247,4 +270,5 @@ void bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
         set_final(q, m, mine, count);
     }
     arena_free(&arena);
+    return 0;
 }

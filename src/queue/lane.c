@@ -22,6 +22,8 @@ enum {
     REST_DIRECT_MAX_MS = 30 * 60 * 1000,
     FORGET_MS = 10 * 60 * 1000, // an empty lane of direct delivery
     RATE_RING_MAX = 100000,
+    SLOW_GROWTH = 100, // good transactions for one more connection, after there were too many
+    LOW_TURN = 8,      // each so many-th transaction of a lane is the lowest priority's
 };
 
 // ---- The lane's own state ----
@@ -52,7 +54,8 @@ static bool resting(struct queue *q, const struct lane *lane)
 
 static void set_ready(struct queue *q, struct lane *lane)
 {
-    if (lane->count > 0 && !link_in_list(&lane->ready) && !resting(q, lane) && room_of(q, lane) > 0)
+    if (lane->count > 0 && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&
+        !lane->replan && room_of(q, lane) > 0)
         list_append(&q->ready, &lane->ready);
 }
 
@@ -75,8 +78,14 @@ static void bind_rate(struct queue *q, struct lane *lane)
         rate = RATE_RING_MAX;
     if (rate == lane->sent_cap)
         return;
+    // The latest starts count on under the new rate.
+    int64_t *ring = rate > 0 ? xcalloc(rate, sizeof(*ring)) : NULL;
+    uint32_t keep = rate < lane->sent_cap ? rate : lane->sent_cap;
+    for (uint32_t i = 0; i < keep; i++)
+        ring[rate - 1 - i] =
+            lane->sent_ms[(lane->sent_at + lane->sent_cap - 1 - i) % lane->sent_cap];
     xfree(lane->sent_ms);
-    lane->sent_ms = rate > 0 ? xcalloc(rate, sizeof(*lane->sent_ms)) : NULL;
+    lane->sent_ms = ring;
     lane->sent_cap = rate;
     lane->sent_at = 0;
 }
@@ -102,6 +111,7 @@ struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain)
     lane->domain = lane->key.ptr + strlen(name) + 1;
     lane->gateway = gateway;
     lane->latency_ms = -1;
+    lane->patience = 1;
     for (int i = 0; i < PRIORITIES; i++)
         list_init(&lane->waiting[i]);
     lane->window = first_window(q, lane);
@@ -121,8 +131,12 @@ int64_t lane_direct_rest(struct queue *q, struct str domain)
         char key[KEY_MAX];
         size_t len = key_of(q->conf->gateways[i].name, domain, key, sizeof(key));
         struct lane *lane = map_get(q->lanes, str_make(key, len));
-        if (lane != NULL && lane->rest_until_ms > rest)
+        if (lane == NULL)
+            continue;
+        if (lane->rest_until_ms > rest)
             rest = lane->rest_until_ms;
+        if (lane->probing && lane->count + lane->active > 0)
+            rest = INT64_MAX; // until the probe is over
     }
     return rest;
 }
@@ -136,6 +150,8 @@ static void lane_free(struct queue *q, struct lane *lane)
     list_remove(&lane->sweep);
     heap_remove(&q->lane_clock, &lane->wake);
     map_del(q->lanes, lane->key);
+    last_drop(q, &lane->trouble);
+    xfree(lane->loops);
     xfree((char *)lane->key.ptr);
     xfree(lane->sent_ms);
     xfree(lane);
@@ -146,6 +162,56 @@ void lane_free_all(struct queue *q)
     size_t pos = 0;
     for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
         lane_free(q, lane);
+}
+
+// ---- The gate of a probing gateway ----
+
+// Everyone who waits elsewhere may ask anew: a way has opened. `search`: only until one was found.
+static void sweep_others(struct queue *q, struct lane *lane, bool search)
+{
+    size_t pos = 0;
+    for (struct lane *other; (other = map_next(q->lanes, &pos)) != NULL;) {
+        if (other == lane || other->count == 0 || (!resting(q, other) && !other->probing))
+            continue;
+        bool swept = link_in_list(&other->sweep);
+        other->search = search && (!swept || other->search);
+        if (!swept || !search)
+            lane_sweep_start(q, other);
+    }
+}
+
+// Open: whoever comes next may try it. Closed: someone does, and to all others it still rests.
+static void set_gate(struct queue *q, struct lane *lane, bool open)
+{
+    struct plan_gateway *g = &q->gateways[lane->gateway];
+    if (is_direct(q, lane) || !lane->probing || lane->closed || open == (g->rest_until_ms == 0))
+        return;
+    g->rest_until_ms = open ? 0 : INT64_MAX;
+    if (open) {
+        q->open_gates++;
+        sweep_others(q, lane, true);
+    } else if (--q->open_gates == 0) {
+        struct lane *other;
+        list_each (&q->sweeps, other, struct lane, sweep)
+            if (other->search)
+                memset(other->sweep_left, 0, sizeof(other->sweep_left));
+    }
+}
+
+static void end_probing(struct queue *q, struct lane *lane)
+{
+    set_gate(q, lane, false);
+    lane->probing = false;
+}
+
+// Nobody left in it: its gate opens, or its place is given up after a while.
+static void lane_emptied(struct queue *q, struct lane *lane)
+{
+    if (lane->count > 0 || lane->active > 0)
+        return;
+    set_gate(q, lane, true);
+    if (is_direct(q, lane) && !heap_has(&lane->wake))
+        heap_set(&q->lane_clock, &lane->wake, q->now_ms + FORGET_MS);
 }
 
 // ---- Legs ----
@@ -173,32 +239,74 @@ static struct leg *leg_in(struct lane *lane, struct qmsg *m)
     unused->lane = lane;
     list_append(&lane->waiting[m->priority], &unused->in_lane);
     lane->count++;
+    lane->counts[m->priority]++;
     return unused;
 }
 
 void lane_add(struct queue *q, struct lane *lane, struct qmsg *m, size_t rcpt)
 {
     m->rcpts[rcpt].leg = leg_in(lane, m)->number;
+    q->in_lanes++;
+    lane->forget = false;
+    set_gate(q, lane, false);
     set_ready(q, lane);
+}
+
+struct leg *qmsg_leg(struct qmsg *m, unsigned number)
+{
+    struct leg *leg = &m->leg0;
+    while (leg != NULL && leg->number != number)
+        leg = leg->next;
+    return leg;
+}
+
+void rcpt_leave(struct queue *q, struct qrcpt *r)
+{
+    if (r->leg == 0)
+        return;
+    r->leg = 0;
+    r->next_s = 0;
+    q->in_lanes--;
 }
 
 void leg_remove(struct queue *q, struct leg *leg)
 {
     if (leg->lane == NULL)
         return;
+    struct lane *lane = leg->lane;
     list_remove(&leg->in_lane);
-    leg->lane->count--;
+    lane->count--;
+    lane->counts[leg->msg->priority]--;
     leg->lane = NULL;
     for (size_t i = 0; i < leg->msg->count; i++)
         if (leg->msg->rcpts[i].leg == leg->number)
-            leg->msg->rcpts[i].leg = 0;
+            rcpt_leave(q, &leg->msg->rcpts[i]);
+    lane_emptied(q, lane);
 }
 
-static struct leg *first_leg(struct lane *lane)
+// The urgent first, but each so many-th time the lowest, so that nobody starves.
+static struct leg *next_leg(struct lane *lane)
 {
-    for (int p = PRIORITIES - 1; p >= 0; p--)
+    bool lowest = ++lane->turns % LOW_TURN == 0;
+    for (int i = 0; i < PRIORITIES; i++) {
+        int p = lowest ? i : PRIORITIES - 1 - i;
         if (!list_empty(&lane->waiting[p]))
             return container_of(lane->waiting[p].next, struct leg, in_lane);
+    }
+    return NULL;
+}
+
+// The sweep goes round each list by itself: legs that stay are put back at its end.
+static struct leg *next_swept(struct lane *lane)
+{
+    for (int p = PRIORITIES - 1; p >= 0; p--) {
+        if (list_empty(&lane->waiting[p]))
+            lane->sweep_left[p] = 0;
+        if (lane->sweep_left[p] == 0)
+            continue;
+        lane->sweep_left[p]--;
+        return container_of(lane->waiting[p].next, struct leg, in_lane);
+    }
     return NULL;
 }
 
@@ -219,15 +327,19 @@ static int64_t back_off(struct queue *q, const struct lane *lane)
 
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms)
 {
-    lane->trouble = *why;
+    last_drop(q, &lane->trouble);
+    lane->trouble = last_keep(q, queue_gateway(q, lane)->name, why);
+    if (lane->closed)
+        return;
     if (resting(q, lane) && least_ms == 0)
         return; // the others of the same moment's transactions failing too is one trouble
-    bool first = lane->failures == 0 || lane->probing;
+    bool first = lane->failures == 0;
     if (!resting(q, lane))
         lane->failures++;
     int64_t rest = back_off(q, lane);
     if (rest < least_ms)
         rest = least_ms;
+    end_probing(q, lane);
     if (is_direct(q, lane)) {
         if (lane->rest_until_ms == 0)
             q->direct_resting++;
@@ -236,8 +348,6 @@ void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, in
         q->gateways[lane->gateway].rest_class = why->class;
     }
     lane->rest_until_ms = q->now_ms + rest;
-    lane->rest_class = why->class;
-    lane->probing = false;
     lane->proven = false;
     lane->window = first_window(q, lane);
     list_remove(&lane->ready);
@@ -246,8 +356,21 @@ void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, in
               "%s%s%s rests for %lld s: %s (%s)", queue_gateway(q, lane)->name,
               lane->domain[0] != '\0' ? " to " : "", lane->domain, (long long)(rest / 1000),
               judge_reason(why), why->text);
-    if (first)
+    // Those who wait here may have another way. After that only those come back who have none.
+    if (first) {
+        lane->search = false;
         lane_sweep_start(q, lane);
+    }
+}
+
+void lane_busy(struct queue *q, struct lane *lane)
+{
+    lane->window = lane->active / 2;
+    lane->patience = SLOW_GROWTH;
+    lane->goods = 0;
+    log_info("fewer", 0, "%s%s%s takes no more connections: %u at once from now",
+             queue_gateway(q, lane)->name, lane->domain[0] != '\0' ? " to " : "", lane->domain,
+             lane->window);
 }
 
 static void end_rest(struct queue *q, struct lane *lane)
@@ -264,23 +387,49 @@ static void end_rest(struct queue *q, struct lane *lane)
 void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms)
 {
     bool recovered = lane->failures > 0;
+    lane->latency_ms = latency_ms;
+    if (lane->closed)
+        return;
+    end_probing(q, lane);
     end_rest(q, lane);
     lane->failures = 0;
-    lane->probing = false;
+    if (!lane->proven)
+        list_remove(&lane->ready); // it may be among the unproven that wait
     lane->proven = true;
-    lane->latency_ms = latency_ms;
-    if (lane->window < limit_of(q, lane))
+    if (lane->window < limit_of(q, lane) && ++lane->goods >= lane->patience) {
         lane->window++;
+        lane->goods = 0;
+    }
+    set_ready(q, lane);
     if (!recovered)
         return;
     log_info("recovered", 0, "%s%s%s takes mail again", queue_gateway(q, lane)->name,
              lane->domain[0] != '\0' ? " to " : "", lane->domain);
     if (is_direct(q, lane))
         return; // nobody else's mail could go this way
-    size_t pos = 0;
-    for (struct lane *other; (other = map_next(q->lanes, &pos)) != NULL;)
-        if (other != lane && resting(q, other))
-            lane_sweep_start(q, other);
+    sweep_others(q, lane, false);
+}
+
+static void begin_probing(struct queue *q, struct lane *lane)
+{
+    lane->rest_until_ms = 1;
+    lane->probing = true;
+    if (is_direct(q, lane) || lane->closed)
+        return;
+    struct plan_gateway *g = &q->gateways[lane->gateway];
+    if (lane->count + lane->active > 0) {
+        g->rest_until_ms = INT64_MAX;
+        return;
+    }
+    set_gate(q, lane, true);
+}
+
+void lane_end_rest(struct queue *q, struct lane *lane)
+{
+    if (lane->rest_until_ms <= 1)
+        return;
+    lane->rest_until_ms = 2; // over; whoever is looking sees it at its next turn
+    heap_set(&q->lane_clock, &lane->wake, 0);
 }
 
 void lane_wake_due(struct queue *q)
@@ -291,18 +440,14 @@ void lane_wake_due(struct queue *q)
             return;
         struct lane *lane = container_of(top, struct lane, wake);
         heap_remove(&q->lane_clock, top);
-        if (lane->rest_until_ms > 0 && !resting(q, lane)) {
-            end_rest(q, lane);
-            lane->probing = true;
-            // Whoever waits here is looked at before the probe: it may have expired meanwhile.
-            lane_sweep_start(q, lane);
-        }
-        if (lane->count == 0 && lane->active == 0 && is_direct(q, lane)) {
-            if (lane->failures == 0 || !lane->probing) {
+        if (lane->rest_until_ms > 1 && !resting(q, lane))
+            begin_probing(q, lane);
+        if (lane->count == 0 && lane->active == 0 && (is_direct(q, lane) || lane->closed)) {
+            if (lane->failures == 0 || lane->forget) {
                 lane_free(q, lane);
                 continue;
             }
-            lane->probing = false; // remembers its failures a while longer
+            lane->forget = true; // remembers its failures a while longer
             heap_set(&q->lane_clock, &lane->wake, q->now_ms + FORGET_MS);
             continue;
         }
@@ -312,7 +457,8 @@ void lane_wake_due(struct queue *q)
 
 void lane_sweep_start(struct queue *q, struct lane *lane)
 {
-    lane->sweep_left = lane->count;
+    for (int p = 0; p < PRIORITIES; p++)
+        lane->sweep_left[p] = lane->counts[p];
     if (lane->count > 0 && !link_in_list(&lane->sweep))
         list_append(&q->sweeps, &lane->sweep);
     queue_wake(q);
@@ -324,13 +470,13 @@ void lane_sweep_some(struct queue *q)
         struct lane *lane = list_first(&q->sweeps, struct lane, sweep);
         if (lane == NULL)
             return;
-        struct leg *leg = lane->sweep_left > 0 ? first_leg(lane) : NULL;
+        struct leg *leg = next_swept(lane);
         if (leg == NULL) {
             list_remove(&lane->sweep);
+            lane->search = lane->replan = false;
             set_ready(q, lane);
             continue;
         }
-        lane->sweep_left--;
         struct qmsg *m = leg->msg;
         leg_remove(q, leg);
         qmsg_reconsider(q, m);
@@ -339,23 +485,54 @@ void lane_sweep_some(struct queue *q)
     queue_wake(q);
 }
 
+void lane_shift_clock(struct queue *q, int64_t by_ms)
+{
+    size_t pos = 0;
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
+        for (uint32_t i = 0; i < lane->sent_cap; i++)
+            if (lane->sent_ms[i] != 0)
+                lane->sent_ms[i] += by_ms;
+        if (by_ms < 0 && lane->rest_until_ms > 2)
+            lane->rest_until_ms = lane->rest_until_ms + by_ms > 2 ? lane->rest_until_ms + by_ms : 2;
+    }
+}
+
 void lane_rebind(struct queue *q)
 {
     size_t pos = 0;
+    q->direct_resting = q->open_gates = 0;
     for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
         const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(lane->key.ptr));
         if (g != NULL) {
             lane->gateway = g->index;
+            lane->closed = !g->enabled || (g->kind == GATEWAY_DIRECT) != (lane->domain[0] != '\0');
             bind_rate(q, lane);
+            if (!is_direct(q, lane))
+                lane_end_rest(q, lane); // what was wrong may just have been put right
         } else {
             // The gateway is gone. Its lane keeps its place in the map until its legs are planned
             // anew; `direct` exists in every configuration and stands in for what the lane still
             // asks.
             lane->gateway = conf_gateway_find(q->conf, STR("direct"))->index;
+            lane->closed = true;
+        }
+        if (lane->closed) {
+            if (g != NULL && g->kind != GATEWAY_DIRECT)
+                q->gateways[g->index].rest_until_ms = 0;
+            lane->probing = false;
             lane->rest_until_ms = 0;
+            lane->failures = 0;
             heap_set(&q->lane_clock, &lane->wake, q->now_ms + FORGET_MS);
         }
+        if (is_direct(q, lane))
+            q->direct_resting += lane->rest_until_ms > 0;
+        else if (!lane->closed && lane->probing)
+            q->open_gates += q->gateways[lane->gateway].rest_until_ms == 0;
+        list_remove(&lane->ready);
+        lane->replan = lane->count > 0;
+        lane->search = false;
         lane_sweep_start(q, lane);
+        set_ready(q, lane);
     }
 }
 
@@ -367,8 +544,7 @@ static bool rate_allows(struct queue *q, struct lane *lane)
         return true;
     int64_t oldest = lane->sent_ms[lane->sent_at];
     int64_t open = oldest + queue_gateway(q, lane)->rate_ms;
-    if (oldest == 0 || open <= q->now_ms ||
-        oldest > q->now_ms) // a clock set back must not stop mail
+    if (oldest == 0 || open <= q->now_ms)
         return true;
     heap_set(&q->lane_clock, &lane->wake, open);
     return false;
@@ -383,14 +559,16 @@ static void note_sent(struct queue *q, struct lane *lane)
 }
 
 // A loop where this lane probably has an idle connection, else the one with least to do for it.
-static size_t choose_loop(struct queue *q, const struct lane *lane)
+static size_t choose_loop(struct queue *q, struct lane *lane)
 {
+    if (lane->loops == NULL)
+        lane->loops = xcalloc(q->parts.loop_count, sizeof(*lane->loops));
     size_t best = q->next_loop++ % q->parts.loop_count;
     for (size_t i = 0; i < q->parts.loop_count; i++)
-        if (lane->peak_loop[i] > lane->on_loop[i])
+        if (lane->loops[i].peak > lane->loops[i].active)
             return i;
     for (size_t i = 0; i < q->parts.loop_count; i++)
-        if (lane->on_loop[i] < lane->on_loop[best])
+        if (lane->loops[i].active < lane->loops[best].active)
             best = i;
     return best;
 }
@@ -405,8 +583,8 @@ static struct body_source *give_body(struct deliver_job *job, struct loop *loop,
     return source;
 }
 
-static size_t take_rcpts(struct qmsg *m, const struct leg *leg, uint32_t *index, size_t max,
-                         bool *more_out)
+static size_t take_rcpts(struct queue *q, struct qmsg *m, const struct leg *leg, uint32_t *index,
+                         size_t max, bool *more_out)
 {
     size_t n = 0;
     *more_out = false;
@@ -418,10 +596,11 @@ static size_t take_rcpts(struct qmsg *m, const struct leg *leg, uint32_t *index,
             *more_out = true;
             break;
         }
-        r->leg = 0;
+        rcpt_leave(q, r);
         r->flags |= RCPT_BUSY;
         index[n++] = (uint32_t)i;
     }
+    q->busy += n;
     return n;
 }
 
@@ -449,10 +628,11 @@ static void count_start(struct queue *q, struct qjob *j)
 {
     struct lane *lane = j->lane;
     lane->active++;
-    if (++lane->on_loop[j->loop] > lane->peak_loop[j->loop])
-        lane->peak_loop[j->loop] = lane->on_loop[j->loop];
+    struct lane_loop *l = &lane->loops[j->loop];
+    if (++l->active > l->peak)
+        l->peak = l->active;
     q->active++;
-    j->unproven = !lane->proven;
+    j->unproven = !lane->proven && is_direct(q, lane);
     q->unproven += j->unproven;
     j->msg->jobs++;
     note_sent(q, lane);
@@ -475,15 +655,16 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     if (max == 0 || max > LIMIT_RECIPIENTS_OUT)
         max = LIMIT_RECIPIENTS_OUT;
     j->index = arena_alloc(arena, (m->count < max ? m->count : max) * sizeof(*j->index));
-    size_t count = take_rcpts(m, leg, j->index, max, &more);
-    if (!more)
-        leg_remove(q, leg);
+    size_t count = take_rcpts(q, m, leg, j->index, max, &more);
     if (count == 0) {
+        leg_remove(q, leg);
         arena_free(&arena);
         return;
     }
     fill_job(q, j, e, count);
-    count_start(q, j);
+    count_start(q, j); // before the leg goes, or the lane would look empty
+    if (!more)
+        leg_remove(q, leg);
     struct err err;
     j->source =
         store_body_source(q->parts.store, q->parts.loops[j->loop], m->id, &m->body, m->blob, &err);
@@ -506,18 +687,26 @@ void lane_dispatch(struct queue *q)
 {
     size_t max =
         q->conf->queue.connections > 0 ? q->conf->queue.connections : LIMIT_OUT_CONNECTIONS;
+    // At least one, whatever the ceiling.
+    size_t max_unproven = max > 1 ? max / 2 : 1;
+    for (size_t n = q->unproven; n < max_unproven && !list_empty(&q->unproven_wait); n++) {
+        struct lane *lane = list_first(&q->unproven_wait, struct lane, ready);
+        list_remove(&lane->ready);
+        set_ready(q, lane);
+    }
     while (q->active < max) {
         struct lane *lane = list_first(&q->ready, struct lane, ready);
         if (lane == NULL)
             return;
         list_remove(&lane->ready);
-        if (lane->count == 0 || resting(q, lane) || room_of(q, lane) == 0 || !rate_allows(q, lane))
+        if (lane->count == 0 || resting(q, lane) || lane->closed || lane->replan ||
+            room_of(q, lane) == 0 || !rate_allows(q, lane))
             continue; // whatever changes this puts it back
-        if (!lane->proven && is_direct(q, lane) && q->unproven >= max / 2) {
+        if (!lane->proven && is_direct(q, lane) && q->unproven >= max_unproven) {
             list_append(&q->unproven_wait, &lane->ready);
             continue;
         }
-        dispatch_leg(q, lane, first_leg(lane));
+        dispatch_leg(q, lane, next_leg(lane));
         set_ready(q, lane);
     }
 }
@@ -526,15 +715,9 @@ void lane_job_ended(struct queue *q, struct qjob *j)
 {
     struct lane *lane = j->lane;
     lane->active--;
-    lane->on_loop[j->loop]--;
+    lane->loops[j->loop].active--;
     q->active--;
     q->unproven -= j->unproven;
-    struct lane *waiting = list_first(&q->unproven_wait, struct lane, ready);
-    if (waiting != NULL) {
-        list_remove(&waiting->ready);
-        set_ready(q, waiting);
-    }
     set_ready(q, lane);
-    if (lane->count == 0 && lane->active == 0 && is_direct(q, lane) && !heap_has(&lane->wake))
-        heap_set(&q->lane_clock, &lane->wake, q->now_ms + FORGET_MS);
+    lane_emptied(q, lane);
 }

@@ -11,8 +11,14 @@
 #include "sys/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 
-enum { DUE_SLICE = 2000, HOUSEKEEPING_MS = 60 * 1000 };
+enum {
+    DUE_SLICE = 2000,
+    HOUSEKEEPING_MS = 60 * 1000,
+    JUMP_MS = 60 * 1000,             // more than that between the two clocks is a jump
+    LATER_MS = 10 * HOUSEKEEPING_MS, // expired, but nothing was tried yet
+};
 
 char *qmsg_packed(struct qmsg *m)
 {
@@ -40,20 +46,34 @@ void queue_wake(struct queue *q)
 
 // ---- Scheduling a message ----
 
+static int64_t end_of(const struct queue *q, const struct qmsg *m)
+{
+    int64_t expire = q->conf->queue.expire_ms;
+    return expire > 0 ? m->accepted_ms + expire : INT64_MAX;
+}
+
 // The earliest moment at which something about this message must be looked at.
 void qmsg_schedule(struct queue *q, struct qmsg *m)
 {
     int64_t due = INT64_MAX;
-    bool waits = false;
+    bool waits = false, in_lane = false;
     for (size_t i = 0; i < m->count; i++) {
         struct qrcpt *r = &m->rcpts[i];
         if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0)
             continue;
         waits = true;
-        if (r->leg == 0 && (int64_t)r->next_s * 1000 < due)
-            due = (int64_t)r->next_s * 1000;
+        int64_t next = (int64_t)r->next_s * 1000;
+        if ((r->leg == 0 || r->next_s != UINT32_MAX) && next < due)
+            due = next;
+        in_lane = in_lane || r->leg != 0;
     }
-    // While legs wait in a lane the lane's own sweeps look after expiry.
+    int64_t end = end_of(q, m);
+    if (end <= q->now_ms && in_lane)
+        end = q->now_ms + LATER_MS;
+    if (end > q->now_ms && end < due)
+        due = end;
+    if (m->warn_s != 0 && (int64_t)m->warn_s * 1000 < due)
+        due = (int64_t)m->warn_s * 1000;
     if (!waits || m->held || due == INT64_MAX) {
         heap_remove(&q->due, &m->due);
         return;
@@ -63,17 +83,19 @@ void qmsg_schedule(struct queue *q, struct qmsg *m)
 
 static bool expired(struct queue *q, const struct qmsg *m, const struct qrcpt *r)
 {
-    bool by_time =
-        q->conf->queue.expire_ms > 0 && q->now_ms - m->accepted_ms >= q->conf->queue.expire_ms;
+    bool by_time = end_of(q, m) <= q->now_ms;
     bool by_tries = q->conf->queue.expire_tries > 0 && r->tries >= q->conf->queue.expire_tries;
     return by_time || by_tries;
 }
 
-// A clock that jumped must not return mail that never had a chance: expiry by time asks for one
-// attempt at least.
-static bool may_expire(const struct qrcpt *r)
+// What is said of it when it expires now. After days without power, mail that never had a chance in
+// this run is not returned: there must be an attempt, its own or one of the lane it waits in.
+static const struct last *why_late(struct qmsg *m, const struct qrcpt *r)
 {
-    return r->tries > 0 || r->last != NULL;
+    if (r->last != NULL)
+        return r->last;
+    const struct leg *leg = r->leg != 0 ? qmsg_leg(m, r->leg) : NULL;
+    return leg != NULL && leg->lane->failures > 0 ? leg->lane->trouble : NULL;
 }
 
 static void expire(struct queue *q, struct qmsg *m)
@@ -81,29 +103,33 @@ static void expire(struct queue *q, struct qmsg *m)
     uint32_t *index = xmalloc(m->count * sizeof(*index));
     struct outcome *outcomes = NULL;
     size_t n = 0;
+    bool turn = false; // some have waited for the rate of notices
     for (size_t i = 0; i < m->count; i++) {
         struct qrcpt *r = &m->rcpts[i];
         if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0)
             continue;
-        if (expired(q, m, r) && may_expire(r))
+        bool my_turn = (r->flags & RCPT_RETURN) != 0;
+        if (my_turn && (int64_t)r->next_s * 1000 > q->now_ms)
+            continue;
+        turn = turn || my_turn;
+        if (my_turn || (expired(q, m, r) && why_late(m, r) != NULL))
             index[n++] = (uint32_t)i;
     }
     if (n > 0) {
         outcomes = xcalloc(n, sizeof(*outcomes));
         const char *gateway = NULL;
         for (size_t i = 0; i < n; i++) {
-            struct last *last = m->rcpts[index[i]].last;
-            if (last != NULL) {
-                outcomes[i] = last->outcome;
-                gateway = last->gateway;
-            } else {
-                outcomes[i].class = OUTCOME_BUSY;
-            }
+            const struct last *last = why_late(m, &m->rcpts[index[i]]);
+            if (last == NULL)
+                continue;
+            outcomes[i] = last->outcome;
+            gateway = last->gateway;
         }
-        log_info("expired", m->id,
-                 "gave up on %zu recipient%s after the time the configuration allows", n,
-                 n == 1 ? "" : "s");
-        settle_fail(q, m, index, n, gateway, outcomes);
+        if (!turn)
+            log_info("expired", m->id,
+                     "gave up on %zu recipient%s after the time the configuration allows", n,
+                     n == 1 ? "" : "s");
+        settle_fail(q, m, index, n, gateway, outcomes, turn);
     }
     xfree(outcomes);
     xfree(index);
@@ -111,26 +137,26 @@ static void expire(struct queue *q, struct qmsg *m)
 
 static void warn_if_late(struct queue *q, struct qmsg *m)
 {
-    int64_t warn_ms = q->conf->queue.warn_ms;
-    if (m->warned || warn_ms <= 0 || q->now_ms - m->accepted_ms < warn_ms)
+    if (m->warn_s == 0 || (int64_t)m->warn_s * 1000 > q->now_ms)
         return;
-    m->warned = true;
+    m->warn_s = 0;
     struct store_rcpt_result *late = xcalloc(m->count, sizeof(*late));
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
         const struct qrcpt *r = &m->rcpts[i];
-        if (rcpt_state_final(r->state) || (r->flags & RCPT_CLOSING) != 0)
+        if (rcpt_state_final(r->state) || (r->flags & (RCPT_CLOSING | RCPT_RETURN)) != 0)
             continue;
         late[n].index = (uint32_t)i;
         late[n].state = RCPT_WAITING;
         late[n].tries = r->tries;
-        late[n].next_ms = (int64_t)r->next_s * 1000;
+        late[n].next_ms = r->leg == 0 ? (int64_t)r->next_s * 1000 : 0;
         if (r->last != NULL)
             late[n].outcome = r->last->outcome;
         n++;
     }
-    if (n > 0)
-        bounce_start(q, m, BOUNCE_DELAYED, late, n, NULL);
+    int64_t turn = n > 0 ? bounce_start(q, m, BOUNCE_DELAYED, late, n, NULL, m->warn_slot) : 0;
+    m->warn_slot = turn > 0;
+    m->warn_s = (uint32_t)((turn + 999) / 1000);
     xfree(late);
 }
 
@@ -168,6 +194,33 @@ int64_t queue_retry_delay(struct queue *q, unsigned tries)
     return delay + (int64_t)random_below((uint64_t)(delay / 10) + 1);
 }
 
+// The way rests because of what it said to this very message: that it asks again must not wake or
+// rest the way for all others.
+static bool was_answered(const struct qrcpt *r)
+{
+    return r->class == OUTCOME_AUTH || r->class == OUTCOME_QUOTA ||
+           r->class == OUTCOME_REPUTATION || r->class == OUTCOME_BUSY || r->class == OUTCOME_DOUBT;
+}
+
+static void no_way(struct queue *q, struct qrcpt *r)
+{
+    struct outcome o = {.class = OUTCOME_LOCAL};
+    snprintf(o.text, sizeof(o.text), "no gateway that is enabled may carry it; it waits");
+    if (r->last == NULL)
+        settle_remember(q, r, NULL, &o);
+    r->next_s = (uint32_t)((q->now_ms + HOUSEKEEPING_MS) / 1000);
+}
+
+// In its lane it is planned anew when the doubt ends, or another step of its chain comes of age.
+static uint32_t look_again(const struct queue *q, const struct qrcpt *r, const struct plan *plan)
+{
+    if ((r->flags & RCPT_DOUBT) != 0)
+        return r->doubt_until_s;
+    if (plan->kind != PLAN_WAIT || plan->age_ms == INT64_MAX)
+        return UINT32_MAX;
+    return (uint32_t)((plan->age_ms + 999) / 1000);
+}
+
 static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i)
 {
     struct qrcpt *r = &m->rcpts[i];
@@ -194,47 +247,117 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
         r->step = 0;
         in.from_step = 0;
         plan = plan_next(&in);
-        if (plan.kind == PLAN_GO) {
+        if (plan.kind == PLAN_GO || (plan.kind == PLAN_WAIT && was_answered(r))) {
             r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
             return;
         }
     }
     if (plan.kind == PLAN_NONE) {
-        r->next_s = (uint32_t)((q->now_ms + HOUSEKEEPING_MS) / 1000);
+        no_way(q, r);
         return;
     }
-    if (plan.kind == PLAN_WAIT && plan.until_ms != INT64_MAX &&
-        q->gateways[plan.gateway].rest_until_ms <= q->now_ms && in.direct_rest_ms <= q->now_ms) {
+    if (plan.kind == PLAN_WAIT && !plan.rests) {
         // Waits for its age, not for a gateway.
-        r->next_s = (uint32_t)((plan.until_ms + 999) / 1000);
+        r->next_s = (uint32_t)((plan.age_ms + 999) / 1000);
         return;
     }
-    r->step = plan.kind == PLAN_GO && plan.step > 0 ? (uint8_t)(plan.step - 1) : 0;
+    r->step = plan.step > 0 ? (uint8_t)(plan.step - 1) : 0;
     bool direct = q->conf->gateways[plan.gateway].kind == GATEWAY_DIRECT;
     lane_add(q, lane_for(q, plan.gateway, direct ? domain : STR("")), m, i);
+    r->next_s = look_again(q, r, &plan);
+}
+
+void qmsg_age(struct queue *q, struct qmsg *m)
+{
+    if (m->held)
+        return;
+    expire(q, m);
+    warn_if_late(q, m);
+}
+
+static bool is_due(const struct queue *q, const struct qrcpt *r)
+{
+    return !rcpt_state_final(r->state) &&
+           (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) == 0 &&
+           (int64_t)r->next_s * 1000 <= q->now_ms;
+}
+
+void qmsg_plan(struct queue *q, struct qmsg *m)
+{
+    bool any = false;
+    for (size_t i = 0; i < m->count; i++) {
+        if (!is_due(q, &m->rcpts[i]))
+            continue;
+        any = true;
+        if (m->rcpts[i].leg != 0)
+            leg_remove(q, qmsg_leg(m, m->rcpts[i].leg));
+    }
+    if (!any)
+        return;
+    struct arena *arena = arena_new();
+    struct envelope e;
+    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e);
+    assert(whole && e.count == m->count); // it was checked when it was adopted
+    for (size_t i = 0; i < m->count; i++)
+        if (m->rcpts[i].leg == 0 && is_due(q, &m->rcpts[i]))
+            plan_rcpt(q, m, &e, i);
+    arena_free(&arena);
 }
 
 void qmsg_reconsider(struct queue *q, struct qmsg *m)
 {
     if (m->held)
         return;
-    expire(q, m);
-    warn_if_late(q, m);
-    struct arena *arena = arena_new();
-    struct envelope e;
-    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e);
-    assert(whole && e.count == m->count); // it was checked when it was adopted
-    for (size_t i = 0; i < m->count; i++) {
-        struct qrcpt *r = &m->rcpts[i];
-        if (rcpt_state_final(r->state) || (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0 ||
-            r->leg != 0)
-            continue;
-        if ((int64_t)r->next_s * 1000 > q->now_ms)
-            continue;
-        plan_rcpt(q, m, &e, i);
-    }
-    arena_free(&arena);
+    qmsg_age(q, m);
+    qmsg_plan(q, m);
     qmsg_schedule(q, m);
+}
+
+// ---- The clocks ----
+
+// The wall clock was set, or the machine slept. What counts spans (the age of mail, doubt, rates)
+// goes by the time that really passed. What waits for a moment does not wait longer for a clock set
+// back; set forward, it comes early.
+static void follow_jump(struct queue *q, int64_t by_ms)
+{
+    size_t pos = 0;
+    int64_t by_s = by_ms / 1000;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
+        m->accepted_ms += by_ms;
+        if (m->warn_s != 0)
+            m->warn_s = (uint32_t)(m->warn_s + by_s);
+        for (size_t i = 0; i < m->count; i++) {
+            struct qrcpt *r = &m->rcpts[i];
+            r->doubt_until_s = (uint32_t)(r->doubt_until_s + by_s);
+            if (by_s < 0 && r->next_s != UINT32_MAX)
+                r->next_s = r->next_s > -by_s ? (uint32_t)(r->next_s + by_s) : 0;
+        }
+    }
+    // All nodes move alike, so their order stays.
+    for (size_t i = 0; by_ms < 0 && i < q->due.count; i++)
+        q->due.nodes[i]->due += by_ms;
+    for (size_t i = 0; by_ms < 0 && i < q->lane_clock.count; i++)
+        q->lane_clock.nodes[i]->due += by_ms;
+    for (size_t i = 0; i < q->conf->gateway_count; i++)
+        if (by_ms < 0 && q->gateways[i].rest_until_ms > 0 &&
+            q->gateways[i].rest_until_ms != INT64_MAX)
+            q->gateways[i].rest_until_ms += by_ms;
+    for (size_t i = 0; i < sizeof(q->notice_ms) / sizeof(q->notice_ms[0]); i++)
+        q->notice_ms[i] += by_ms;
+    lane_shift_clock(q, by_ms);
+    log_warn("clock", 0, "the date jumped by %lld s; what waits goes on by the time that passed",
+             (long long)by_s);
+}
+
+void queue_now(struct queue *q)
+{
+    int64_t wall = clock_wall_ms(), mono = clock_mono_us() / 1000;
+    int64_t jump = wall - q->now_ms - (mono - q->mono_ms);
+    bool known = q->now_ms != 0;
+    q->now_ms = wall;
+    q->mono_ms = mono;
+    if (known && (jump > JUMP_MS || jump < -JUMP_MS))
+        follow_jump(q, jump);
 }
 
 // ---- The turn ----
@@ -253,9 +376,13 @@ static void arm(struct queue *q)
 static void on_turn(void *ctx)
 {
     struct queue *q = ctx;
-    q->now_ms = clock_wall_ms();
+    queue_now(q);
     if (q->stopping)
         return;
+    if (q->listing != NULL && q->listing_until_ms < q->mono_ms) {
+        xfree(q->listing);
+        q->listing = NULL;
+    }
     lane_wake_due(q);
     for (int i = 0; i < DUE_SLICE; i++) {
         struct heap_node *top = heap_top(&q->due);
@@ -289,15 +416,28 @@ static bool read_packed(const struct store_message *m, int64_t *accepted_ms_out)
     return sound;
 }
 
+static int64_t longest_wait(const struct queue *q)
+{
+    int64_t longest = HOUSEKEEPING_MS;
+    for (size_t i = 0; i < q->conf->queue.retry_count; i++)
+        if (q->conf->queue.retry_ms[i] > longest)
+            longest = q->conf->queue.retry_ms[i];
+    return longest + longest / 10 + 1000;
+}
+
 static void adopt_states(struct queue *q, struct qmsg *m, const struct store_message *from)
 {
     size_t waiting = 0;
+    // A wait written under a clock that was ahead must not last for ever.
+    int64_t now = q->now_ms != 0 ? q->now_ms : clock_wall_ms();
+    int64_t latest = now + longest_wait(q);
     for (size_t i = 0; i < m->count; i++) {
         struct qrcpt *r = &m->rcpts[i];
         if (from->rcpts != NULL) {
             r->state = from->rcpts[i].state;
             r->tries = from->rcpts[i].tries;
-            r->next_s = (uint32_t)(from->rcpts[i].next_ms > 0 ? from->rcpts[i].next_ms / 1000 : 0);
+            int64_t next = from->rcpts[i].next_ms < latest ? from->rcpts[i].next_ms : latest;
+            r->next_s = (uint32_t)(next > 0 ? next / 1000 : 0);
         }
         waiting += !rcpt_state_final(r->state);
     }
@@ -366,6 +506,7 @@ void queue_adopt(struct queue *q, struct store_message *from)
                             : from->priority >= PRIORITIES ? PRIORITIES - 1
                                                            : from->priority);
     m->held = from->held;
+    q->held += m->held;
     m->leg0.msg = m;
     memcpy(qmsg_packed(m), from->packed.ptr, from->packed.len);
     // Bodies in memory are a loan: when half of what may be lent is out, this one is read from disk
@@ -374,16 +515,22 @@ void queue_adopt(struct queue *q, struct store_message *from)
         m->blob = blob_ref(from->blob);
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
-    q->counts.accepted++;
+    if (q->now_ms == 0)
+        queue_now(q);
+    if (m->accepted_ms > q->now_ms)
+        m->accepted_ms = q->now_ms; // by a clock that was ahead
+    int64_t warn_ms = q->conf->queue.warn_ms > 0 ? m->accepted_ms + q->conf->queue.warn_ms : 0;
+    m->warn_s = (uint32_t)(warn_ms / 1000);
     if (!q->started) {
         // Read back at start: whoever is late already has had its notice of delay.
-        int64_t now = clock_wall_ms();
-        m->warned = q->conf->queue.warn_ms > 0 && now - m->accepted_ms >= q->conf->queue.warn_ms;
+        if (warn_ms <= q->now_ms)
+            m->warn_s = 0;
         if (from->maybe_repeated)
             keep_doubt(q, m->id);
         qmsg_schedule(q, m);
     } else {
         // Fresh mail goes through the same planning, in this turn.
+        q->counts.accepted++;
         heap_set(&q->due, &m->due, 0);
         if (m->held)
             heap_remove(&q->due, &m->due);
@@ -415,6 +562,7 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
     for (size_t i = 0; i < m->count; i++)
         last_drop(q, &m->rcpts[i].last);
     heap_remove(&q->due, &m->due);
+    q->held -= m->held;
     idmap_del(q->messages, m->id);
     blob_unref(&m->blob);
     xfree(m->hold_reason);
@@ -498,7 +646,7 @@ void queue_reload(struct queue *q, struct conf *conf)
     struct plan_gateway *gateways = xcalloc(conf->gateway_count, sizeof(*gateways));
     for (size_t i = 0; i < conf->gateway_count; i++) {
         const struct conf_gateway *old = conf_gateway_find(q->conf, str_of(conf->gateways[i].name));
-        if (old != NULL)
+        if (old != NULL && old->kind == conf->gateways[i].kind)
             gateways[i] = q->gateways[old->index];
     }
     xfree(q->gateways);
@@ -512,7 +660,7 @@ void queue_reload(struct queue *q, struct conf *conf)
         for (size_t i = 0; i < m->count; i++)
             if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
                 m->rcpts[i].step = 0;
-    q->now_ms = clock_wall_ms();
+    queue_now(q);
     lane_rebind(q);
     conf_unref(&before);
     queue_wake(q);
@@ -540,11 +688,13 @@ void queue_free(struct queue **qp)
     lane_free_all(q);
     heap_free(&q->due);
     heap_free(&q->lane_clock);
+    assert(q->in_lanes == 0 && q->held == 0);
     idmap_free(&q->messages);
     map_free(&q->lanes);
     map_free(&q->lasts);
     xfree(q->gateways);
     xfree(q->doubts);
+    xfree(q->listing);
     conf_unref(&q->conf);
     xfree(q);
     *qp = NULL;

@@ -5,7 +5,12 @@
 // (the retry clock), or in a lane. A lane is one way out: a gateway, or for direct delivery one
 // destination. The recipients of a message that wait in one lane are a leg. A lane that rests keeps
 // its legs, so a million messages behind a dead gateway cost nothing until it wakes; when another
-// gateway wakes, the resting lanes' legs are reconsidered a slice at a time.
+// gateway wakes, the resting lanes' legs are reconsidered a slice at a time. In a lane too the
+// message stands in the heap, for the moment it is to be looked at again: late, expired, or another
+// step of its chain has come of age. So neither expiry nor a failed probe walks the queue.
+//
+// A lane that woke from a rest is probing: one transaction decides. Until then its way counts as
+// resting for all other mail, so nobody joins a dead gateway once more at every probe.
 #pragma once
 
 #include "base/heap.h"
@@ -26,9 +31,14 @@ struct last {
     struct str key;
 };
 
-enum { RCPT_BUSY = 1, RCPT_CLOSING = 2, RCPT_DOUBT = 4 };
+enum {
+    RCPT_BUSY = 1,    // in a transaction
+    RCPT_CLOSING = 2, // its end is being written
+    RCPT_DOUBT = 4,
+    RCPT_RETURN = 8, // is to be returned at next_s (notices have a rate)
+};
 struct qrcpt {
-    uint32_t next_s; // wall clock; not before
+    uint32_t next_s; // wall clock; not before; in a lane: to be planned anew then
     uint16_t tries;
     uint16_t leg;  // number of the leg it waits in, 0 = none
     uint8_t state; // enum rcpt_state
@@ -59,7 +69,9 @@ struct qmsg {
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
     uint8_t priority;
-    bool held, warned, dropped;
+    bool held;
+    bool warn_slot;  // the notice of delay has its turn at warn_s
+    uint32_t warn_s; // when the notice of delay is due; 0: none to come
     char *hold_reason;
     struct qrcpt rcpts[]; // then packed_len bytes of packed envelope
 };
@@ -70,24 +82,31 @@ struct lane {
     uint32_t gateway;   // index in the configuration of now
     const char *domain; // "" but for direct delivery
     struct link waiting[PRIORITIES];
-    size_t count; // legs waiting
+    size_t count, counts[PRIORITIES]; // legs waiting
     unsigned active, window, failures;
+    unsigned patience;     // good transactions for one more of window; above 1 after "too many"
+    unsigned goods;        // counted towards patience
+    unsigned turns;        // dispatches, for the share of low priorities
     bool proven;           // something went through since it last failed
     bool probing;          // woke from a rest, one transaction decides
-    int64_t rest_until_ms; // wall clock; 0: not resting
-    enum outcome_class rest_class;
+    bool forget;           // an empty lane with failures that goes the next time it is looked at
+    bool closed;           // its gateway is gone or disabled
+    bool replan;           // after a reload: nothing goes before every leg was planned anew
+    bool search;           // this sweep only looks for a message that may probe an open gate
+    int64_t rest_until_ms; // wall clock; 0: well; while probing 1
     struct heap_node wake; // in queue.lane_clock: end of rest, or tokens again
     struct link ready;     // in queue.ready
     struct link sweep;     // in queue.sweeps, while its legs are reconsidered
-    size_t sweep_left;
+    size_t sweep_left[PRIORITIES];
     int64_t
         *sent_ms; // a ring of the last `sent_cap` starts, for the gateway's rate; NULL: no limit
     uint32_t sent_cap, sent_at;
     int64_t latency_ms;
     uint64_t ok, failed;
-    struct outcome trouble;          // the last that made it rest
-    uint16_t on_loop[QUEUE_LOOPS];   // active, by session loop
-    uint16_t peak_loop[QUEUE_LOOPS]; // the most that were: connections that may be idle there
+    struct last *trouble; // the last that made it rest
+    struct lane_loop {
+        uint16_t active, peak; // peak: the most that were: connections that may be idle there
+    } * loops;                 // by session loop; NULL before the first transaction
 };
 
 // One transaction under way.
@@ -121,10 +140,20 @@ struct queue {
     size_t active;             // connections wanted at this moment: transactions under way
     size_t unproven;           // of these, in lanes where nothing went through yet
     struct link unproven_wait; // lanes that wait for unproven to fall
-    size_t direct_resting;     // destinations of direct delivery that rest
+    size_t direct_resting;     // destinations of direct delivery that rest or are probed
+    size_t open_gates;         // gateways that woke and wait for someone to try them
     size_t returns;            // DSNs being made
     size_t next_loop;
-    int64_t now_ms; // wall clock of this turn
+    int64_t now_ms;        // wall clock of this turn
+    int64_t mono_ms;       // the monotonic clock at that moment
+    int64_t notice_ms[3];  // by bounce_kind: the moment up to which notices are given out
+    size_t in_lanes, busy; // recipients
+    size_t held;           // messages
+    uint64_t oldest;       // id, as last found
+    int64_t oldest_at_ms;  // when that was
+    uint64_t *listing;     // sorted ids, kept from page to page of a long list
+    size_t listing_count;
+    int64_t listing_until_ms;
     struct timer timer;
     struct defer turn;
     atomic_uint_fast64_t recipients; // waiting, read by other threads
@@ -140,9 +169,12 @@ struct queue {
 void queue_wake(struct queue *q); // another turn soon
 char *qmsg_packed(struct qmsg *m);
 void qmsg_schedule(struct queue *q, struct qmsg *m);   // heap time from its recipients and clocks
-void qmsg_reconsider(struct queue *q, struct qmsg *m); // plans every recipient that is due
+void qmsg_plan(struct queue *q, struct qmsg *m);       // every recipient that is due
+void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of delay
+void qmsg_reconsider(struct queue *q, struct qmsg *m); // both, and the heap
 void qmsg_finish_if_done(struct queue *q, struct qmsg *m); // frees it when nothing is left
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane);
+void queue_now(struct queue *q);                            // reads the clocks, follows jumps
 int64_t queue_retry_delay(struct queue *q, unsigned tries); // ms until the attempt after so many
 void queue_check_idle(struct queue *q);                     // after something under way ended
 bool queue_record(struct queue *q, const struct store_op *ops, size_t count);
@@ -156,22 +188,32 @@ void lane_dispatch(struct queue *q);
 void lane_job_ended(struct queue *q, struct qjob *job);
 void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms);
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms);
+void lane_busy(struct queue *q, struct lane *lane); // "too many connections": fewer from now
 void lane_sweep_start(struct queue *q, struct lane *lane);
 void lane_sweep_some(struct queue *q);
 void lane_wake_due(struct queue *q);
 void lane_free_all(struct queue *q);
-void lane_rebind(struct queue *q); // after a reload
+void lane_rebind(struct queue *q);                      // after a reload
+void lane_end_rest(struct queue *q, struct lane *lane); // now, whatever its clock says
+void lane_shift_clock(struct queue *q, int64_t by_ms);
+struct leg *qmsg_leg(struct qmsg *m, unsigned number);
+void rcpt_leave(struct queue *q, struct qrcpt *r); // its leg
 int64_t lane_direct_rest(struct queue *q, struct str domain);
 
 // settle.c
 void settle_job(struct deliver_job *job);
+// `at_once`: they have had their turn. Else they may have to wait for the rate of notices.
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const char *gateway, const struct outcome *outcomes);
+                 const char *gateway, const struct outcome *outcomes, bool at_once);
+void settle_remember(struct queue *q, struct qrcpt *r, const char *gateway,
+                     const struct outcome *o);
 struct last *last_keep(struct queue *q, const char *gateway, const struct outcome *o);
 void last_drop(struct queue *q, struct last **last);
 
 // bounce.c: writes a notice for recipients of m (RETURNED, delay, success) and records both in one
-// batch.
+// batch. `at_once` takes no heed of the rate of notices; otherwise, when there is none to spare,
+// the moment is returned when it is this one's turn (and nothing is done). 0: done or begun.
 enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_SUCCESS };
-void bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
-                  const struct store_rcpt_result *results, size_t count, const char *gateway);
+int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
+                     const struct store_rcpt_result *results, size_t count, const char *gateway,
+                     bool at_once);

@@ -18,6 +18,14 @@ struct last *last_keep(struct queue *q, const char *gateway, const struct outcom
                o->scope, o->phase, o->code, o->enhanced[0], o->enhanced[1], o->enhanced[2],
                o->where, o->text);
     struct last *last = map_get(q->lasts, buf_str(&key));
+    struct outcome brief = *o;
+    if (last == NULL && o->text[0] != '\0' && map_count(q->lasts) >= LIMIT_TROUBLES) {
+        // Servers put names and numbers of their own into each reply; a million of these must not
+        // fill the memory. The timeline has them all.
+        brief.text[0] = brief.where[0] = '\0';
+        buf_free(&key);
+        return last_keep(q, gateway, &brief);
+    }
     if (last == NULL) {
         last = xcalloc(1, sizeof(*last));
         last->key = str_make(xstrndup(key.data, key.len), key.len);
@@ -42,7 +50,7 @@ void last_drop(struct queue *q, struct last **lastp)
     xfree(last);
 }
 
-static void remember(struct queue *q, struct qrcpt *r, const char *gateway, const struct outcome *o)
+void settle_remember(struct queue *q, struct qrcpt *r, const char *gateway, const struct outcome *o)
 {
     struct last *last = last_keep(q, gateway, o);
     last_drop(q, &r->last);
@@ -70,12 +78,26 @@ static bool chain_goes_on(struct queue *q, const struct qjob *j, size_t i)
     return plan_next(&in).kind == PLAN_GO;
 }
 
+static uint32_t now_seconds(const struct queue *q)
+{
+    return (uint32_t)(q->now_ms / 1000);
+}
+
+static void wait_for_clock(struct queue *q, struct qrcpt *r)
+{
+    r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+}
+
 static void begin_doubt(struct queue *q, struct qrcpt *r)
 {
     if ((r->flags & RCPT_DOUBT) == 0)
         r->doubt_until_s = (uint32_t)((q->now_ms + q->conf->queue.doubt_wait_ms) / 1000);
     r->flags |= RCPT_DOUBT;
-    r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
+    wait_for_clock(q, r);
+    // The same gateway is asked at least once before the time is over.
+    uint32_t half = (uint32_t)(q->conf->queue.doubt_wait_ms / 2000), now_s = now_seconds(q);
+    if (r->doubt_until_s > now_s && r->next_s > now_s + half)
+        r->next_s = now_s + half;
 }
 
 // Applies the verdict to the recipient; true when it is to be returned.
@@ -84,6 +106,7 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
     const struct outcome *o = &j->job.rcpts[i].outcome;
     struct qrcpt *r = &j->msg->rcpts[j->index[i]];
     r->flags &= (uint8_t)~RCPT_BUSY;
+    q->busy--;
     r->next_s = 0;
     if (v.counts && r->tries < UINT16_MAX)
         r->tries++;
@@ -92,23 +115,24 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
         r->flags = 0;
         return false;
     }
-    remember(q, r, j->gateway_name, o);
+    settle_remember(q, r, j->gateway_name, o);
     bool same_chain = j->conf_age == q->conf_age;
     r->step = same_chain && r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
     r->class = (uint8_t)o->class;
     switch (v.action) {
     case VERDICT_DONE: return false;
     case VERDICT_NEXT:
+        if ((r->flags & RCPT_DOUBT) == 0)
+            return false;
         // In doubt there is no next way: the same gateway is asked again, but by the clock.
-        if ((r->flags & RCPT_DOUBT) != 0)
-            r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
-        return false;
+        wait_for_clock(q, r);
+        if (r->next_s > r->doubt_until_s && r->doubt_until_s > now_seconds(q))
+            r->next_s = r->doubt_until_s;
+        break;
     case VERDICT_FAIL: return !(same_chain && chain_goes_on(q, j, i));
     case VERDICT_DOUBT: begin_doubt(q, r); break;
-    case VERDICT_RETRY:
-        r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
-        break;
-    case VERDICT_AGAIN: r->next_s = (uint32_t)(q->now_ms / 1000) + 60; break;
+    case VERDICT_RETRY: wait_for_clock(q, r); break;
+    case VERDICT_AGAIN: r->next_s = now_seconds(q) + 60; break;
     }
     r->step = 0;
     return false;
@@ -135,7 +159,11 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
         const struct outcome *o = &j->job.rcpts[i].outcome;
         if (verdicts[i].rests_gateway) {
             j->lane->failed++;
-            lane_rest(q, j->lane, o, verdicts[i].rest_ms);
+            // Some get through and this one is too many: fewer at once will do.
+            if (o->class == OUTCOME_BUSY && j->lane->proven && j->lane->active > 1)
+                lane_busy(q, j->lane);
+            else
+                lane_rest(q, j->lane, o, verdicts[i].rest_ms);
             return;
         }
         spoke = spoke || o->class == OUTCOME_OK || o->code != 0;
@@ -156,11 +184,12 @@ static void record_results(struct queue *q, struct qjob *j, const bool *failing)
         const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
         if (failing[i])
             continue;
-        results[n++] = (struct store_rcpt_result){.index = j->index[i],
-                                                  .state = (enum rcpt_state)r->state,
-                                                  .tries = r->tries,
-                                                  .next_ms = (int64_t)r->next_s * 1000,
-                                                  .outcome = j->job.rcpts[i].outcome};
+        results[n++] =
+            (struct store_rcpt_result){.index = j->index[i],
+                                       .state = (enum rcpt_state)r->state,
+                                       .tries = r->tries,
+                                       .next_ms = r->leg == 0 ? (int64_t)r->next_s * 1000 : 0,
+                                       .outcome = j->job.rcpts[i].outcome};
     }
     if (n == 0)
         return;
@@ -199,7 +228,7 @@ static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
         index[n++] = j->index[i];
     }
     if (n > 0)
-        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes);
+        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes, false);
 }
 
 static void tell_success(struct queue *q, struct qjob *j)
@@ -216,7 +245,7 @@ static void tell_success(struct queue *q, struct qjob *j)
                 .state = (enum rcpt_state)j->msg->rcpts[j->index[i]].state};
     }
     if (n > 0)
-        bounce_start(q, j->msg, BOUNCE_SUCCESS, good, n, j->gateway_name);
+        bounce_start(q, j->msg, BOUNCE_SUCCESS, good, n, j->gateway_name, true);
 }
 
 void settle_job(struct deliver_job *job)
@@ -224,26 +253,32 @@ void settle_job(struct deliver_job *job)
     struct qjob *j = (struct qjob *)job;
     struct queue *q = j->q;
     struct qmsg *m = j->msg;
-    q->now_ms = clock_wall_ms();
+    queue_now(q);
     bool *failing = arena_alloc(j->arena, job->count * sizeof(*failing));
     struct verdict *verdicts = arena_alloc(j->arena, job->count * sizeof(*verdicts));
     for (size_t i = 0; i < job->count; i++) {
         struct outcome *o = &job->rcpts[i].outcome;
         judge_classify(o, job->gateway);
         verdicts[i] = judge_verdict(o, job->gateway);
-        if (m->dropped && verdicts[i].action != VERDICT_DONE)
-            verdicts[i].action = VERDICT_AGAIN;
         failing[i] = apply(q, j, i, verdicts[i]);
+        if (failing[i])
+            m->rcpts[j->index[i]].flags |= RCPT_CLOSING;
         say(q, j, i, &verdicts[i]);
     }
     teach_lane(q, j, verdicts);
     count_ends(q, j);
-    return_failed(q, j, failing);
-    if (!q->stopping)
-        qmsg_reconsider(q, m);
-    record_results(q, j, failing);
-    tell_success(q, j);
+    // The lane's end comes first: what is planned now may be the next to probe it.
     lane_job_ended(q, j);
+    if (!q->stopping && !m->held)
+        qmsg_plan(q, m);
+    // The attempt is recorded before any end that follows from it: on disk the last record counts.
+    record_results(q, j, failing);
+    return_failed(q, j, failing);
+    tell_success(q, j);
+    if (!q->stopping) {
+        qmsg_age(q, m);
+        qmsg_schedule(q, m);
+    }
     m->jobs--;
     // What did not go at once is read from disk again: memory is for mail in flight.
     blob_unref(&m->blob);
@@ -259,7 +294,7 @@ void settle_job(struct deliver_job *job)
 }
 
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const char *gateway, const struct outcome *outcomes)
+                 const char *gateway, const struct outcome *outcomes, bool at_once)
 {
     struct store_rcpt_result *results = xcalloc(count, sizeof(*results));
     for (size_t i = 0; i < count; i++) {
@@ -267,9 +302,16 @@ void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t 
         r->flags |= RCPT_CLOSING;
         results[i] = (struct store_rcpt_result){
             .index = index[i], .state = RCPT_RETURNED, .tries = r->tries, .outcome = outcomes[i]};
-        // Out of its lane, or the leg would be sent all the same.
-        r->leg = 0;
+        rcpt_leave(q, r); // or the leg would be sent all the same
     }
-    bounce_start(q, m, BOUNCE_FAILED, results, count, gateway);
+    int64_t turn = bounce_start(q, m, BOUNCE_FAILED, results, count, gateway, at_once);
+    for (size_t i = 0; turn > 0 && i < count; i++) {
+        // On disk it still waits: after a crash it is tried again, and refused again.
+        struct qrcpt *r = &m->rcpts[index[i]];
+        if (r->last == NULL)
+            settle_remember(q, r, gateway, &outcomes[i]);
+        r->flags = (uint8_t)((r->flags & ~RCPT_CLOSING) | RCPT_RETURN);
+        r->next_s = (uint32_t)((turn + 999) / 1000);
+    }
     xfree(results);
 }

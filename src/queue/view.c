@@ -15,32 +15,44 @@ static bool is_waiting(const struct qrcpt *r)
     return !rcpt_state_final((enum rcpt_state)r->state);
 }
 
+// Ids rise with time, so the oldest stays the oldest until it leaves. Looked for anew at most each
+// minute: a walk over a million is nothing for every status line.
+static int64_t oldest_ms(struct queue *q)
+{
+    struct qmsg *oldest = idmap_get(q->messages, q->oldest);
+    int64_t now = clock_mono_us() / 1000;
+    if (oldest == NULL && (idmap_count(q->messages) < 10000 || q->oldest_at_ms == 0 ||
+                           now - q->oldest_at_ms > 60 * 1000)) {
+        size_t pos = 0;
+        for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
+            if (oldest == NULL || m->id < oldest->id)
+                oldest = m;
+        q->oldest = oldest != NULL ? oldest->id : 0;
+        q->oldest_at_ms = now;
+    }
+    if (oldest != NULL)
+        q->counts.oldest_ms = oldest->accepted_ms;
+    return idmap_count(q->messages) > 0 ? q->counts.oldest_ms : 0;
+}
+
 void queue_counts(struct queue *q, struct queue_counts *out)
 {
+    int64_t oldest = oldest_ms(q);
     *out = q->counts;
-    size_t pos = 0;
-    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
-        out->messages++;
-        out->held += m->held;
-        if (out->oldest_ms == 0 || m->accepted_ms < out->oldest_ms)
-            out->oldest_ms = m->accepted_ms;
-        for (size_t i = 0; i < m->count; i++) {
-            const struct qrcpt *r = &m->rcpts[i];
-            if (!is_waiting(r))
-                continue;
-            out->recipients++;
-            out->busy += (r->flags & RCPT_BUSY) != 0;
-            out->waiting_ready += r->leg != 0;
-            out->waiting_retry += r->leg == 0 && (r->flags & RCPT_BUSY) == 0;
-        }
-    }
+    out->oldest_ms = oldest;
+    out->messages = idmap_count(q->messages);
+    out->held = q->held;
+    out->recipients = atomic_load(&q->recipients);
+    out->busy = q->busy;
+    out->waiting_ready = q->in_lanes;
+    out->waiting_retry = out->recipients - q->in_lanes - q->busy;
 }
 
 static const char *lane_state(struct queue *q, const struct lane *lane)
 {
     if (!queue_gateway(q, lane)->enabled)
         return "disabled";
-    if (lane->rest_until_ms > clock_wall_ms())
+    if (lane->rest_until_ms > q->now_ms)
         return "resting";
     return lane->probing ? "probing" : lane->proven ? "up" : "untried";
 }
@@ -48,10 +60,10 @@ static const char *lane_state(struct queue *q, const struct lane *lane)
 static void view_direct(struct queue *q, uint32_t index, struct queue_gateway_view *v)
 {
     size_t pos = 0;
-    int64_t now = clock_wall_ms();
+    int64_t now = q->now_ms;
     v->state = q->conf->gateways[index].enabled ? "untried" : "disabled";
     for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
-        if (lane->gateway != index)
+        if (lane->gateway != index || lane->closed)
             continue;
         v->active += lane->active;
         v->waiting += lane->count;
@@ -63,15 +75,15 @@ static void view_direct(struct queue *q, uint32_t index, struct queue_gateway_vi
             v->state = "up";
         if (lane->latency_ms >= 0)
             v->latency_ms = lane->latency_ms;
-        if (lane->trouble.text[0] != '\0' && lane->rest_until_ms > now)
-            v->last_trouble = lane->trouble.text;
+        if (lane->trouble != NULL && lane->rest_until_ms > now)
+            v->last_trouble = lane->trouble->outcome.text;
     }
 }
 
 static void view_gateway(struct queue *q, uint32_t index, struct queue_gateway_view *v)
 {
     const struct lane *lane = lane_for(q, index, STR(""));
-    int64_t rest = lane->rest_until_ms - clock_wall_ms();
+    int64_t rest = lane->rest_until_ms - q->now_ms;
     v->state = lane_state(q, lane);
     v->active = lane->active;
     v->waiting = lane->count;
@@ -79,7 +91,8 @@ static void view_gateway(struct queue *q, uint32_t index, struct queue_gateway_v
     v->failed = lane->failed;
     v->rest_ms = rest > 0 ? rest : 0;
     v->latency_ms = lane->latency_ms;
-    v->last_trouble = lane->trouble.text;
+    if (lane->trouble != NULL)
+        v->last_trouble = lane->trouble->outcome.text;
 }
 
 size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max)
@@ -102,7 +115,7 @@ static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
     const struct qrcpt *r = &m->rcpts[i];
     v->state = (enum rcpt_state)r->state;
     v->tries = r->tries;
-    v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0;
+    v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) != 0;
     v->in_doubt = (r->flags & RCPT_DOUBT) != 0;
     v->next_ms = r->leg != 0 ? 0 : (int64_t)r->next_s * 1000;
     v->gateway = r->last != NULL && r->last->gateway != NULL ? r->last->gateway : "";
@@ -126,7 +139,7 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
         out->rcpts[i].address = out->envelope.rcpts[i].address;
         show_rcpt(m, i, &out->rcpts[i]);
         busy = busy || (m->rcpts[i].flags & RCPT_BUSY) != 0;
-        closing = closing || (m->rcpts[i].flags & RCPT_CLOSING) != 0;
+        closing = closing || (m->rcpts[i].flags & (RCPT_CLOSING | RCPT_RETURN)) != 0;
     }
     out->state = m->held ? "held" : busy ? "sending" : closing ? "returning" : "waiting";
     return true;
@@ -146,46 +159,51 @@ static bool matches(struct qmsg *m, struct str pattern)
     return hit;
 }
 
-// Keeps the `max` smallest ids seen in a max-heap by value, so that a page of a long queue needs
-// one walk and no big sort.
-static void keep_smallest(uint64_t *ids, size_t *n, size_t max, uint64_t id)
-{
-    size_t at;
-    if (*n < max) {
-        for (at = (*n)++; at > 0 && ids[(at - 1) / 2] < id; at = (at - 1) / 2)
-            ids[at] = ids[(at - 1) / 2];
-        ids[at] = id;
-        return;
-    }
-    if (id >= ids[0])
-        return;
-    for (at = 0;;) {
-        size_t child = at * 2 + 1;
-        if (child + 1 < max && ids[child + 1] > ids[child])
-            child++;
-        if (child >= max || ids[child] <= id)
-            break;
-        ids[at] = ids[child];
-        at = child;
-    }
-    ids[at] = id;
-}
-
 static int by_id(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
+// Sorted once; the following pages of a long list find their place in it.
+enum { LISTING_MS = 60 * 1000, LISTING_SMALL = 1000 };
+
+static void make_listing(struct queue *q)
+{
+    size_t pos = 0;
+    xfree(q->listing);
+    q->listing = xmalloc((idmap_count(q->messages) + 1) * sizeof(*q->listing));
+    q->listing_count = 0;
+    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
+        q->listing[q->listing_count++] = m->id;
+    qsort(q->listing, q->listing_count, sizeof(*q->listing), by_id);
+}
+
 size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t *ids, size_t max)
 {
-    size_t n = 0, pos = 0;
+    size_t n = 0;
     if (max == 0)
         return 0;
-    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
-        if (m->id > after && matches(m, pattern))
-            keep_smallest(ids, &n, max, m->id);
-    qsort(ids, n, sizeof(*ids), by_id);
+    if (after == 0 || q->listing == NULL)
+        make_listing(q);
+    size_t low = 0, high = q->listing_count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (q->listing[mid] > after)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    for (; low < q->listing_count && n < max; low++) {
+        struct qmsg *m = idmap_get(q->messages, q->listing[low]);
+        if (m != NULL && matches(m, pattern))
+            ids[n++] = m->id;
+    }
+    q->listing_until_ms = clock_mono_us() / 1000 + LISTING_MS;
+    if (n < max || q->listing_count < LISTING_SMALL) {
+        xfree(q->listing);
+        q->listing = NULL;
+    }
     return n;
 }
 
@@ -208,18 +226,17 @@ static void retry_one(struct queue *q, struct qmsg *m)
         heap_set(&q->due, &m->due, 0);
 }
 
-// Someone asked: rests end now, so that the answer is about this moment.
-static void wake_lanes(struct queue *q)
+// Someone asked: rests end now, so that the answer is about this moment. For one message these are
+// the gateways and the destinations it waits for.
+static void wake_lanes(struct queue *q, const struct qmsg *m)
 {
     size_t pos = 0;
-    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
-        if (lane->rest_until_ms <= 0)
-            continue;
-        lane->rest_until_ms = 1; // over
-        if (queue_gateway(q, lane)->kind != GATEWAY_DIRECT)
-            q->gateways[lane->gateway].rest_until_ms = 0;
-        heap_set(&q->lane_clock, &lane->wake, 0);
-    }
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
+        if (m == NULL || lane->domain[0] == '\0')
+            lane_end_rest(q, lane);
+    for (const struct leg *leg = m != NULL ? &m->leg0 : NULL; leg != NULL; leg = leg->next)
+        if (leg->lane != NULL)
+            lane_end_rest(q, leg->lane);
 }
 
 bool queue_retry(struct queue *q, uint64_t id)
@@ -228,7 +245,7 @@ bool queue_retry(struct queue *q, uint64_t id)
     struct qmsg *m = id != 0 ? idmap_get(q->messages, id) : NULL;
     if (id != 0 && m == NULL)
         return false;
-    wake_lanes(q);
+    wake_lanes(q, m);
     if (m != NULL)
         retry_one(q, m);
     else
@@ -251,6 +268,7 @@ bool queue_hold(struct queue *q, uint64_t id, const char *who)
     struct qmsg *m = idmap_get(q->messages, id);
     if (m == NULL)
         return false;
+    q->held += !m->held;
     m->held = true;
     xfree(m->hold_reason);
     m->hold_reason = xstrdup(who);
@@ -265,6 +283,7 @@ bool queue_release(struct queue *q, uint64_t id, const char *who)
     struct qmsg *m = idmap_get(q->messages, id);
     if (m == NULL)
         return false;
+    q->held -= m->held;
     m->held = false;
     record_hold(q, m, who);
     retry_one(q, m);
@@ -287,6 +306,7 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
             return false;
         }
     }
+    leave_lanes(q, m); // a notice under way may keep the message a moment longer
     struct store_rcpt_result *results = xcalloc(m->count, sizeof(*results));
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
@@ -294,6 +314,7 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
         if (!is_waiting(r))
             continue;
         r->state = RCPT_DROPPED;
+        r->flags = 0;
         results[n++] = (struct store_rcpt_result){
             .index = (uint32_t)i, .state = RCPT_DROPPED, .tries = r->tries};
         atomic_fetch_sub(&q->recipients, 1);
@@ -319,7 +340,7 @@ void queue_explain_envelope(struct queue *q, struct str sender, struct str rcpt,
                             .gateways = q->gateways,
                             .sender = sender,
                             .rcpt = rcpt,
-                            .now_ms = clock_wall_ms(),
+                            .now_ms = q->now_ms,
                             .direct_rest_ms = lane_direct_rest(q, envelope_domain(rcpt))};
     buf_printf(out, "%.*s -> %.*s\n", STR_FMT(sender), STR_FMT(rcpt));
     plan_explain(&in, out);

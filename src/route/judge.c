@@ -34,8 +34,8 @@ static const struct known_reply known_replies[] = {
     {0, NULL, "*not owned by user*", true, OUTCOME_AUTH, SCOPE_ACCOUNT},
     {0, NULL, "*not allowed to send as*", true, OUTCOME_AUTH, SCOPE_ACCOUNT},
     {0, NULL, "*SendAsDenied*", true, OUTCOME_AUTH, SCOPE_ACCOUNT},
-    {530, NULL, NULL, false, OUTCOME_AUTH, SCOPE_ACCOUNT},
-    {0, "5.7.0", "*authentication required*", true, OUTCOME_AUTH, SCOPE_ACCOUNT},
+    {530, NULL, NULL, false, OUTCOME_AUTH, SCOPE_GATEWAY},
+    {0, "5.7.0", "*authentication required*", true, OUTCOME_AUTH, SCOPE_GATEWAY},
     {0, NULL, "*email address is not verified*", true, OUTCOME_AUTH, SCOPE_ACCOUNT},
     {0, NULL, "*relay*denied*", true, OUTCOME_AUTH, SCOPE_GATEWAY},
     {0, NULL, "*relaying*denied*", true, OUTCOME_AUTH, SCOPE_GATEWAY},
@@ -126,6 +126,9 @@ struct verdict judge_verdict(const struct outcome *o, const struct conf_gateway 
     enum { HOUR = 3600 * 1000 };
     bool whole_way =
         o->scope == SCOPE_GATEWAY || o->scope == SCOPE_ACCOUNT || o->scope == SCOPE_DESTINATION;
+    // "This account may not send as that sender" is true of this sender; others may go on.
+    bool this_sender =
+        o->class == OUTCOME_AUTH && o->scope == SCOPE_ACCOUNT && o->phase >= PHASE_MAIL;
     switch (o->class) {
     case OUTCOME_OK: return (struct verdict){.action = VERDICT_DONE, .counts = true};
     case OUTCOME_OFFLINE: return (struct verdict){.action = VERDICT_NEXT, .rests_gateway = true};
@@ -139,12 +142,15 @@ struct verdict judge_verdict(const struct outcome *o, const struct conf_gateway 
         // Nothing of this is the message's fault, so it never returns the message; it waits for
         // another way or better times.
         return (struct verdict){.action = VERDICT_NEXT,
-                                .rests_gateway = gateway->kind != GATEWAY_DIRECT || whole_way,
+                                .rests_gateway =
+                                    !this_sender && (gateway->kind != GATEWAY_DIRECT || whole_way),
                                 .rest_ms = o->class == OUTCOME_QUOTA ? HOUR : 0};
     case OUTCOME_BUSY:
         return (struct verdict){.action = VERDICT_NEXT, .counts = true, .rests_gateway = whole_way};
     case OUTCOME_REFUSED: return (struct verdict){.action = VERDICT_FAIL, .counts = true};
-    case OUTCOME_DOUBT: return (struct verdict){.action = VERDICT_DOUBT, .counts = true};
+    case OUTCOME_DOUBT:
+        // A way that loses its last word would put all mail in doubt, one after the other.
+        return (struct verdict){.action = VERDICT_DOUBT, .counts = true, .rests_gateway = true};
     case OUTCOME_LOCAL: return (struct verdict){.action = VERDICT_AGAIN};
     }
     return (struct verdict){.action = VERDICT_RETRY};

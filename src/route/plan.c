@@ -154,7 +154,8 @@ struct plan plan_next(const struct plan_input *in)
 {
     struct chain c;
     find_chain(in, &c);
-    struct plan wait = {.kind = PLAN_NONE, .route = c.route};
+    struct plan wait = {
+        .kind = PLAN_NONE, .route = c.route, .until_ms = INT64_MAX, .age_ms = INT64_MAX};
     bool tried = in->from_step > 0;
     for (size_t i = in->from_step; i < c.count; i++) {
         struct conf_step step = step_of(&c, i);
@@ -165,13 +166,24 @@ struct plan plan_next(const struct plan_input *in)
         int64_t until = INT64_MAX;
         enum step_state state = state_of(in, &step, &until);
         if (state == STEP_OPEN)
-            return (struct plan){PLAN_GO, step.gateway, (unsigned)i + 1, 0, c.route};
-        if (state == STEP_RESTS && !tried && wait.kind != PLAN_WAIT)
-            wait = (struct plan){PLAN_WAIT, step.gateway, (unsigned)i + 1, until, c.route};
-        else if (wait.kind == PLAN_WAIT && until < wait.until_ms)
+            return (struct plan){.kind = PLAN_GO,
+                                 .gateway = step.gateway,
+                                 .step = (unsigned)i + 1,
+                                 .route = c.route};
+        if (state != STEP_RESTS && state != STEP_EARLY_TIME)
+            continue;
+        // The first that rests is waited for; for age only when none does.
+        bool rests = state == STEP_RESTS;
+        if (wait.kind != PLAN_WAIT || (rests && !wait.rests)) {
+            wait.kind = PLAN_WAIT;
+            wait.gateway = step.gateway;
+            wait.step = (unsigned)i + 1;
+            wait.rests = rests;
+        }
+        if (until < wait.until_ms)
             wait.until_ms = until;
-        else if (state == STEP_EARLY_TIME && !tried && wait.kind == PLAN_NONE)
-            wait = (struct plan){PLAN_WAIT, step.gateway, (unsigned)i + 1, until, c.route};
+        if (!rests && until < wait.age_ms)
+            wait.age_ms = until;
     }
     if (tried)
         wait.kind = PLAN_END;
@@ -220,7 +232,11 @@ void plan_explain(const struct plan_input *in, struct buf *out)
             buf_printf(out, "not yet: in %s\n", time_span(until - in->now_ms, span));
             break;
         case STEP_RESTS:
-            buf_printf(out, "rests for %s after trouble\n", time_span(until - in->now_ms, span));
+            if (until == INT64_MAX)
+                buf_puts(out, "is being tried by another message after trouble\n");
+            else
+                buf_printf(out, "rests for %s after trouble\n",
+                           time_span(until - in->now_ms, span));
             break;
         }
     }

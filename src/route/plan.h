@@ -39,7 +39,9 @@ struct plan {
     enum plan_kind kind;
     uint32_t gateway;
     unsigned step;    // counted from 1: give as from_step when it fails
+    bool rests;       // WAIT: `gateway` rests; else the message is too young for it
     int64_t until_ms; // WAIT: wall clock, INT64_MAX: until a gateway opens
+    int64_t age_ms;   // WAIT: wall clock when a step comes of age, INT64_MAX: none will
     int route;        // index into conf.routes, -1: the default chain
 };
 struct plan plan_next(const struct plan_input *in);
