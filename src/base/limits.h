@@ -44,6 +44,8 @@ enum {
     LIMIT_IDLE_CONNECTION_MS = 10 * 1000,
     LIMIT_OUT_PER_CONNECTION = 100000, // messages over one connection; a gateway may lower it
 
+    LIMIT_STOP_MS = 10 * 1000, // transactions under way at an orderly end
+
     // Spool
     LIMIT_BODY_INLINE = 256 * 1024, // larger bodies are streamed to a file of their own
     LIMIT_BODY_MEMORY =

@@ -259,7 +259,7 @@ static void on_event(void *ctx, enum stream_event event)
     struct reply *r = ctx;
     if (event == STREAM_DRAINED && r->drained != NULL)
         r->drained(r);
-    else if (event == STREAM_ERROR || (event == STREAM_EOF && r->argv == NULL))
+    else if (event == STREAM_ERROR || event == STREAM_EOF)
         on_gone(r);
 }
 

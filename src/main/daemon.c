@@ -38,6 +38,10 @@ struct daemon {
     struct deliver **delivers;
     struct loop **loop_ptrs;
     size_t count;
+    size_t accepting; // session loops that still take mail while stopping
+    bool sending;     // transactions are under way while stopping
+    struct timer patience;
+    bool closing;
     size_t ending; // session loops that have not ended yet
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -185,12 +189,62 @@ static void on_loop_ended(struct post *post)
         queue_stop(d->queue, on_idle, d);
 }
 
+static void end_loop(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    close_loop(o->loop);
+    // What close_loop posted to the conductor (transactions cut) arrives before this does.
+    o->post.run = on_loop_ended;
+    loop_post(o->loop->daemon->conductor, &o->post);
+}
+
+static void order_all(struct daemon *d, void (*run)(struct post *))
+{
+    for (size_t i = 0; i < d->count; i++) {
+        struct order *o = order_new(&d->loops[i], run);
+        loop_post(d->loops[i].loop, &o->post);
+    }
+}
+
+// Once nothing comes in any more, and what is on its way out has ended or had its time.
+static void end_when_quiet(struct daemon *d)
+{
+    if (d->closing || d->accepting > 0 || d->sending)
+        return;
+    d->closing = true;
+    timer_stop(&d->patience);
+    d->ending = d->count;
+    order_all(d, end_loop);
+}
+
+static void on_nothing_sent(void *ctx)
+{
+    struct daemon *d = ctx;
+    d->sending = false;
+    end_when_quiet(d);
+}
+
+static void on_patience_over(void *ctx)
+{
+    log_warn("stopping", 0, "%zu transaction%s cut: the next hop takes too long",
+             queue_busy(((struct daemon *)ctx)->queue),
+             queue_busy(((struct daemon *)ctx)->queue) == 1 ? "" : "s");
+    on_nothing_sent(ctx);
+}
+
+static void on_accept_ended(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    struct daemon *d = o->loop->daemon;
+    xfree(o);
+    d->accepting--;
+    end_when_quiet(d);
+}
+
 static void on_sessions_ended(void *ctx)
 {
     struct order *o = ctx;
-    close_loop(o->loop);
-    // What close_loop posted to the conductor (ended transactions) arrives before this does.
-    o->post.run = on_loop_ended;
+    o->post.run = on_accept_ended;
     loop_post(o->loop->daemon->conductor, &o->post);
 }
 
@@ -209,22 +263,18 @@ static void stop_loop(struct post *post)
         on_drop_ended(o);
 }
 
-static void no_more(void *ctx)
-{
-}
-
 void daemon_stop(struct daemon *d, void (*stopped)(void *ctx), void *ctx)
 {
     if (d->stopped != NULL)
         return; // it is stopping already
     d->stopped = stopped;
     d->stopped_ctx = ctx;
-    queue_stop(d->queue, no_more, NULL);
-    d->ending = d->count;
-    for (size_t i = 0; i < d->count; i++) {
-        struct order *o = order_new(&d->loops[i], stop_loop);
-        loop_post(d->loops[i].loop, &o->post);
-    }
+    d->accepting = d->count;
+    d->sending = true;
+    timer_init(&d->patience, d->conductor, on_patience_over, d);
+    timer_start(&d->patience, LIMIT_STOP_MS);
+    queue_stop(d->queue, on_nothing_sent, d);
+    order_all(d, stop_loop);
 }
 
 void daemon_free(struct daemon **dp)
