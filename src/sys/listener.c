@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@ static bool abstract(const struct net_addr *at)
 }
 
 struct listener {
+    struct listener *next_own;
     struct net_watch watch;
     struct net *net;
     void (*accepted)(void *ctx, struct stream *s);
@@ -42,6 +44,32 @@ struct listener {
     bool passed; // by the service manager, whose socket file it is
     bool *freed; // set while `accepted` runs, to tell that it freed us
 };
+
+// SO_REUSEPORT lets our loops share an address, but also any other process of the same user: a
+// second daemon would silently take half of the mail. So who comes first asks without it whether
+// somebody is there; the lock makes sure that it is not one of us.
+static struct {
+    pthread_mutex_t lock;
+    struct listener *all;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool is_own(const struct net_addr *at)
+{
+    for (const struct listener *l = own.all; l != NULL; l = l->next_own) {
+        if (l->at.family == at->family && l->at.port == at->port &&
+            (net_addr_same_ip(&l->at, at) || net_addr_is_any(&l->at) || net_addr_is_any(at)))
+            return true;
+    }
+    return false;
+}
+
+static void own_remove(struct listener *l)
+{
+    struct listener **at = &own.all;
+    while (*at != l)
+        at = &(*at)->next_own;
+    *at = l->next_own;
+}
 
 static void watch_or_not(struct listener *l)
 {
@@ -166,6 +194,25 @@ static bool remove_stale(const struct net_addr *at, struct err *err)
     return unlink(at->path) == 0 || errno == ENOENT;
 }
 
+// False: another program listens there, perhaps one that would share it with us.
+static bool nobody_there(const struct net_addr *at, struct err *err)
+{
+    int on = 1;
+    struct sockaddr_storage sa;
+    socklen_t len = sockaddr_from(at, &sa);
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true; // the real one will say why
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (at->family == NET_IPV6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    bool free_there = bind(fd, (struct sockaddr *)&sa, len) == 0;
+    if (!free_there)
+        explain_bind(err, at, errno);
+    close(fd);
+    return free_there;
+}
+
 static bool bind_here(int fd, const struct net_addr *at, struct err *err)
 {
     int on = 1;
@@ -175,6 +222,8 @@ static bool bind_here(int fd, const struct net_addr *at, struct err *err)
         if (!abstract(at) && !remove_stale(at, err))
             return false;
     } else {
+        if (at->port != 0 && !is_own(at) && !nobody_there(at, err))
+            return false;
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); // inherited by what it accepts
@@ -220,10 +269,13 @@ struct listener *listener_new(struct loop *loop, const struct net_addr *at,
 {
     int fd = host_passed_socket(at);
     bool passed = fd >= 0;
+    pthread_mutex_lock(&own.lock);
     if (fd < 0)
         fd = open_socket(at, err);
-    if (fd < 0)
+    if (fd < 0) {
+        pthread_mutex_unlock(&own.lock);
         return NULL;
+    }
     struct listener *l = xcalloc(1, sizeof(*l));
     l->net = net_of(loop);
     l->watch = (struct net_watch){.fn = on_connection, .fd = fd};
@@ -241,6 +293,9 @@ struct listener *listener_new(struct loop *loop, const struct net_addr *at,
     socklen_t len = sizeof(sa);
     if (at->family != NET_UNIX && getsockname(fd, (struct sockaddr *)&sa, &len) == 0)
         sockaddr_to((struct sockaddr *)&sa, len, &l->at);
+    l->next_own = own.all;
+    own.all = l;
+    pthread_mutex_unlock(&own.lock);
     timer_init(&l->rest, loop, on_rested, l);
     net_watch(l->net, &l->watch, EPOLLIN);
     return l;
@@ -256,7 +311,10 @@ void listener_free(struct listener **listener)
         *l->freed = true;
     timer_stop(&l->rest);
     net_unwatch(l->net, &l->watch);
+    pthread_mutex_lock(&own.lock);
+    own_remove(l);
     close(l->watch.fd);
+    pthread_mutex_unlock(&own.lock);
     if (l->at.family == NET_UNIX && !l->passed && !abstract(&l->at))
         unlink(l->at.path);
     xfree(l);

@@ -616,6 +616,17 @@ static void test_listen_trouble(void **state)
     assert_non_null(strstr(err.text, "another program listens there already"));
     close(fd);
 
+    // Also one that would share the port with us.
+    int on = 1;
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_null(listener_new(l, &taken, accepted, NULL, &err));
+    assert_int_equal(err.code, EADDRINUSE);
+    close(fd);
+
     struct net_addr far = addr("192.0.2.1:0");
     assert_null(listener_new(l, &far, accepted, NULL, &err));
     assert_non_null(strstr(err.text, "does not have that address"));
