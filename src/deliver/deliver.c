@@ -214,7 +214,8 @@ static bool elsewhere(const struct attempt *a, const struct outcome *o)
 {
     bool direct = a->job->gateway->kind == GATEWAY_DIRECT;
     switch (o->class) {
-    case OUTCOME_NET: return true;
+    case OUTCOME_NET:
+    case OUTCOME_OFFLINE: return true; // another host may be of the family that has a route
     case OUTCOME_TLS: return direct;
     case OUTCOME_BUSY:
         return o->phase < PHASE_MAIL || (direct && (o->phase == PHASE_MAIL || o->code == 421));

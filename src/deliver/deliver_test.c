@@ -8,12 +8,14 @@
 #include "sys/stream.h"
 #include "sys/tls.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -106,6 +108,7 @@ struct server {
     // What is said, without CRLF; NULL: the usual. An empty text: the connection is closed instead.
     const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *starttls;
     bool endless;     // greeting
+    int late_ms;      // greeting
     bool implicit;    // TLS
     bool hates_bdat;  // and goes away
     bool close_after; // the connection, after each message
@@ -237,6 +240,11 @@ static void on_endless(void *ctx)
     timer_start(&p->later, 1);
 }
 
+static void on_late(void *ctx)
+{
+    say(ctx, "220 late", NULL);
+}
+
 static void on_event(void *ctx, enum stream_event event)
 {
     if (event == STREAM_EOF || event == STREAM_ERROR)
@@ -257,7 +265,10 @@ static void on_accepted(void *ctx, struct stream *stream)
     stream_attach(stream, &handler, p);
     if (s->implicit)
         stream_start_tls_server(stream, s->tls);
-    if (s->endless)
+    if (s->late_ms > 0) {
+        timer_init(&p->later, s->loop, on_late, p);
+        timer_start(&p->later, s->late_ms);
+    } else if (s->endless)
         on_endless(p);
     else
         say(p, s->greeting, "220 test");
@@ -918,9 +929,95 @@ static void shutting_down_ends_jobs_as_local(void **state)
     bench_free(&b);
 }
 
+// An answer of the resolver that comes while a connection is already in use.
+static void a_late_answer_disturbs_nobody(void **state)
+{
+    static const struct fake_name table[] = {
+        {"a.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"a.example", NAMES_AAAA, NAMES_NODATA, 150, {NULL}},
+        {"b.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+        {"b.example", NAMES_AAAA, NAMES_OK, 150, {"127.0.0.1"}},
+        {0},
+    };
+    static const char *const hosts[] = {"a.example", "b.example"};
+    for (size_t i = 0; i < 2; i++) {
+        struct bench b;
+        struct server s = {.late_ms = 300};
+        bench_init(&b, table);
+        b.gateway.port = server_start(&b, &s, 0);
+        b.gateway.host = hosts[i];
+        check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+        assert_int_equal(s.connections, 1);
+        bench_free(&b);
+    }
+}
+
+static struct rlimit descriptors;
+
+static void take_descriptors(void *ctx)
+{
+    struct rlimit none = {0, descriptors.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void give_descriptors(void *ctx)
+{
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+}
+
+static void our_own_want_is_nobody_elses_fault(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&b, &s, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+    on_loop(&b, take_descriptors, &b);
+    const struct outcome *o = bench_run(&b);
+    on_loop(&b, give_descriptors, &b);
+    check(o, OUTCOME_LOCAL, PHASE_CONNECT, "on this machine");
+    assert_int_equal(o->scope, SCOPE_NONE);
+    bench_free(&b);
+}
+
+static bool alone;
+
+static void leave_network(void *ctx)
+{
+    alone = unshare(CLONE_NEWNET) == 0; // only of this thread
+}
+
+static void a_machine_without_network_blames_nobody(void **state)
+{
+    static const struct fake_name table[] = {
+        {"both.example", NAMES_A, NAMES_OK, 0, {"192.0.2.1", "192.0.2.2"}},
+        {"both.example", NAMES_AAAA, NAMES_OK, 0, {"2001:db8::1"}},
+        {"six.example", NAMES_AAAA, NAMES_OK, 0, {"2001:db8::1"}},
+        {0},
+    };
+    struct bench b;
+    bench_init(&b, table);
+    on_loop(&b, leave_network, &b);
+    if (!alone) {
+        bench_free(&b);
+        skip();
+    }
+    b.gateway.port = 25;
+    b.gateway.host = "both.example";
+    check(bench_run(&b), OUTCOME_OFFLINE, PHASE_CONNECT, "unreachable");
+    assert_int_equal(b.rcpts[0].outcome.scope, SCOPE_NETWORK);
+    b.gateway.host = "six.example"; // many machines have no IPv6
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "unreachable");
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_late_answer_disturbs_nobody),
+        cmocka_unit_test(our_own_want_is_nobody_elses_fault),
+        cmocka_unit_test(a_machine_without_network_blames_nobody),
         cmocka_unit_test(a_message_is_relayed_and_the_connection_kept),
         cmocka_unit_test(a_server_that_cannot_do_what_it_offers_gets_the_old_way_next),
         cmocka_unit_test(another_setting_or_a_close_means_another_connection),

@@ -44,10 +44,12 @@ struct dial {
     struct try tries[LIMIT_ADDRESSES];
     size_t most, tried, running;
     int last; // the family tried last
-    bool resolved, patient, finished;
+    bool patient, finished;
+    bool won;         // a connection was handed over: no other until dial_again
     bool ours;        // an address was left out because it is ours
     bool forbidden;   // or because nobody should be there
     bool unreachable; // `failure` only says that a family cannot be reached
+    bool no_route;    // and IPv4, where every machine with a network has a route, is one of them
     struct outcome failure;
     char why[160]; // of the resolver
     struct timer stagger, limit;
@@ -108,7 +110,7 @@ static void explain_nothing(struct dial *d)
     } else if (!known) {
         snprintf(text, sizeof(text), "%s has no address for now: %s", d->host, d->why);
         fail(d, OUTCOME_DNS, PHASE_RESOLVE, text);
-    } else if (f6->status == NAMES_OK || f4->status == NAMES_OK) {
+    } else if (d->source.family != NET_NONE && (f6->status == NAMES_OK || f4->status == NAMES_OK)) {
         snprintf(text, sizeof(text), "%s has no address of the family of the source address",
                  d->host);
         fail(d, OUTCOME_NET, PHASE_RESOLVE, text);
@@ -188,8 +190,12 @@ static void start_try(struct dial *d)
 static void give_up(struct dial *d)
 {
     stop(d);
-    if (d->failure.class == OUTCOME_OK)
+    if (d->failure.class == OUTCOME_OK) {
         explain_nothing(d);
+    } else if (d->unreachable && d->no_route) {
+        d->failure.class = OUTCOME_OFFLINE;
+        d->failure.scope = SCOPE_NETWORK;
+    }
     d->finished = true;
     d->done(d->ctx, NULL, &d->failure);
 }
@@ -198,7 +204,7 @@ static void give_up(struct dial *d)
 static void advance(struct dial *d)
 {
     bool asking = d->families[V6].query != NULL || d->families[V4].query != NULL;
-    if (d->running > 0)
+    if (d->running > 0 || d->won)
         return;
     if (has_more(d) && !(d->families[V6].query != NULL && d->patient)) {
         start_try(d);
@@ -218,19 +224,34 @@ static void on_stagger(void *ctx)
         start_try(d);
 }
 
+// Descriptors, memory or ports of this machine have run out: that says nothing of the peer.
+static bool is_local(const struct dial *d, const struct stream *s, int code)
+{
+    bool ports =
+        d->source.family == NET_NONE && stream_peer(s)->family == NET_IPV4 && code == EADDRNOTAVAIL;
+    return code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS || ports;
+}
+
 static void remember(struct dial *d, const struct stream *s)
 {
     int code = stream_errno(s);
     bool unreachable =
         code == ENETUNREACH || code == EAFNOSUPPORT || code == EADDRNOTAVAIL || code == ENETDOWN;
-    if (unreachable && d->failure.class != OUTCOME_OK)
+    bool no_route = stream_peer(s)->family == NET_IPV4 && (code == ENETUNREACH || code == ENETDOWN);
+    bool local = is_local(d, s, code);
+    unreachable = unreachable && !local;
+    d->no_route = d->no_route || no_route;
+    // The first is the one that counts, unless it said less than this one.
+    bool says_more = d->unreachable && (!unreachable || no_route);
+    if (d->failure.class == OUTCOME_LOCAL ||
+        (d->failure.class != OUTCOME_OK && !local && !says_more))
         return;
-    if (d->failure.class != OUTCOME_OK && !d->unreachable)
-        return; // the first is the one that counts
     d->unreachable = unreachable;
     char text[NET_ADDR_TEXT];
     net_addr_format_ip(stream_peer(s), text);
-    fail(d, OUTCOME_NET, PHASE_CONNECT, stream_error(s));
+    fail(d, local ? OUTCOME_LOCAL : OUTCOME_NET, PHASE_CONNECT, stream_error(s));
+    if (local)
+        d->failure.scope = SCOPE_NONE;
     if (stream_peer(s)->family == NET_UNIX)
         snprintf(d->failure.where, sizeof(d->failure.where), "%.90s", text);
     else
@@ -245,6 +266,7 @@ static void on_event(void *ctx, enum stream_event event)
     if (event == STREAM_CONNECTED) {
         struct stream *won = t->stream;
         t->stream = NULL;
+        d->won = true;
         stop(d);
         d->done(d->ctx, won, NULL);
     } else if (event == STREAM_ERROR) {
@@ -267,6 +289,7 @@ static void on_limit(void *ctx)
     snprintf(text, sizeof(text), "no answer from %s within %d s", d->host, LIMIT_CONNECT_MS / 1000);
     if (d->failure.class == OUTCOME_OK || d->unreachable)
         fail(d, OUTCOME_NET, PHASE_CONNECT, text);
+    d->unreachable = false;
     close_tries(d);
     advance(d);
 }
@@ -341,6 +364,7 @@ bool dial_again(struct dial *d)
     if (d->finished || !has_more(d))
         return false;
     d->patient = false;
+    d->won = false;
     d->failure.class = OUTCOME_OK;
     loop_defer(d->loop, &d->later, on_later, d);
     return true;

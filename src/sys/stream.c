@@ -103,11 +103,23 @@ static void say_errno(struct stream *s, int code)
     case ENETDOWN: snprintf(text, sizeof(text), "the network of %s is unreachable", peer); break;
     case EADDRNOTAVAIL:
         net_addr_format_ip(&s->local, from);
-        snprintf(text, sizeof(text), "cannot connect to %s: %s is not an address of this machine",
-                 peer, from);
+        if (s->local.family != NET_NONE)
+            snprintf(text, sizeof(text),
+                     "cannot connect to %s: %s is not an address of this machine", peer, from);
+        else
+            snprintf(text, sizeof(text),
+                     "cannot connect to %s: no address or port of this machine is free for it",
+                     peer);
         break;
     case EAGAIN: // of a unix socket
         snprintf(text, sizeof(text), "too many connections wait for %s already", peer);
+        break;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+        snprintf(text, sizeof(text), "cannot connect to %s: %s on this machine", peer,
+                 strerror(code));
         break;
     case ENOENT: snprintf(text, sizeof(text), "nothing listens on %s", peer); break;
     default:
