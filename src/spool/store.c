@@ -169,16 +169,34 @@ bool store_accepting(struct store *store, struct err *why)
 
 // ---- Life. ----
 
+// A directory just made is there for good only once the one it stands in is synced.
+static bool sync_parent(struct store *store, struct err *err)
+{
+    char parent[SPOOL_PATH];
+    snprintf(parent, sizeof(parent), "%s", store->dir);
+    size_t len = strlen(parent);
+    while (len > 1 && parent[len - 1] == '/')
+        parent[--len] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL)
+        snprintf(parent, sizeof(parent), ".");
+    else
+        slash[slash == parent ? 1 : 0] = '\0';
+    return store->settings.no_sync || dir_sync(parent, err);
+}
+
 static bool make_dirs(struct store *store, struct err *err)
 {
     static const char *const names[] = {"", "/seg", "/bodies"};
+    bool there = path_exists(store->dir);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char path[SPOOL_PATH];
         snprintf(path, sizeof(path), "%.900s%s", store->dir, names[i]);
         if (!dir_make(path, 0700, err))
             return false;
     }
-    return true;
+    struct err ignored; // one that an administrator made may stand where we may not look
+    return sync_parent(store, there ? &ignored : err) || there;
 }
 
 bool store_lock(struct store *store, struct err *err)
