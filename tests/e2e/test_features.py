@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: ISC
+"""What docs/features.md says to work and no other test was written for."""
+import base64
+import smtplib
+import time
+
+import pytest
+
+from lib.mail import message, name_of
+from lib.wait import answers, free_port, until
+
+SOON = {"retry": ["1s"]}
+
+
+# ---- reaching and being reached ----
+
+@pytest.mark.parametrize("host,url", [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "gate.test")])
+def test_a_gateway_is_named_by_name_or_address(make, tmp_path, host, url):
+    (tmp_path / "hosts").write_text("127.0.0.1 gate.test\n")
+    p = make.peer(host=host)
+    w = make.waypost({"p": {"url": f"smtp://{url}:{p.port}", "tls": "off"}}, dns={"hosts": str(tmp_path / "hosts")})
+    sent = message()
+    w.send(sent)
+    p.await_message(name_of(sent))
+
+
+def test_clients_find_it_by_each_name_of_this_machine(make):
+    p, port = make.peer(), free_port()
+    w = make.waypost({"p": p.gateway()}, listeners={"local": {"address": [f"127.0.0.1:{port}", f"[::1]:{port}"]}})
+    for host in ("localhost", "127.0.0.1", "::1"):
+        sent = message()
+        with smtplib.SMTP(host, port, timeout=10) as client:
+            client.sendmail("a@client.test", "b@sink.test", sent)
+        p.await_message(name_of(sent))
+
+
+def test_a_gateway_whose_name_is_not_found_waits_for_it(make, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    first, second = make.peer(), make.peer()
+    w = make.waypost({"first": {"url": f"smtp://gate.test:{first.port}", "tls": "off", "priority": "high"},
+                      "second": second.gateway(priority="low")}, dns={"hosts": str(hosts), "servers": ["127.0.0.1:1"]})
+    sent = message()
+    w.send(sent)
+    second.await_message(name_of(sent))
+    assert "gate.test" in w.run("status", check=0).out
+    hosts.write_text("127.0.0.1 gate.test\n")
+
+    def once_more():
+        w.send(message())
+        return first.kept
+    until("the name is found", once_more, 20, step=0.3)
+
+
+# ---- accounts ----
+
+def accounts(session):
+    found = []
+    for c in session.commands:
+        words = c.split()
+        if words[:2] == [b"AUTH", b"PLAIN"]:
+            found.append(base64.b64decode(words[2]).split(b"\0")[1].decode())
+    return found
+
+
+def test_two_accounts_on_one_server_are_two_gateways(make):
+    p = make.peer(ehlo=["AUTH PLAIN", "PIPELINING"])
+    p.on["AUTH"] = "235 2.7.0 welcome"
+    one = {"url": f"smtp://127.0.0.1:{p.port}", "tls": "off", "auth_in_clear": True}
+    w = make.waypost({"anna": {**one, "user": "anna", "password": "a1"}, "otto": {**one, "user": "otto", "password": "o1"}},
+                     routes=[{"from": ["anna@*"], "via": ["anna"]}, {"via": ["otto"]}])
+    for _ in range(3):
+        for who in ("anna", "otto"):
+            sent = message()
+            w.send(sent, sender=f"{who}@client.test")
+            assert accounts(p.await_message(name_of(sent)).session) == [who]
+
+
+def test_a_server_that_hangs_up_at_the_login_is_not_asked_on_and_on(make):
+    from lib import peer as scripted
+    first, second = make.peer(ehlo=["AUTH PLAIN LOGIN"]), make.peer()
+    first.on["AUTH"] = scripted.CLOSE
+    w = make.waypost({"first": {"url": f"smtp://me@127.0.0.1:{first.port}", "tls": "off", "auth_in_clear": True,
+                                "password": "x", "priority": "high"}, "second": second.gateway(priority="low")})
+    for _ in range(10):
+        sent = message()
+        w.send(sent)
+        second.await_message(name_of(sent))
+    assert len(first.sessions) <= 3 and first.messages == []
+
+
+# ---- which way ----
+
+def test_five_priorities_in_their_order(make):
+    order = ["highest", "high", "normal", "below-normal", "low"]
+    peers = {name: make.peer() for name in order}
+    w = make.waypost({f"g-{name}": peers[name].gateway(priority=name) for name in (order[i] for i in (3, 0, 4, 2, 1))})
+    for name in order:
+        sent = message()
+        w.send(sent)
+        peers[name].await_message(name_of(sent))
+        peers[name].stop()
+
+
+def test_without_an_enabled_gateway_mail_goes_direct(make):
+    host, gate = make.peer(host="127.0.0.2"), make.peer()
+    w = make.waypost({"isp": gate.gateway(enabled=False), "direct": {"port": host.port, "tls": "off"}})
+    sent = message()
+    w.send(sent, rcpt="u@[127.0.0.2]")
+    host.await_message(name_of(sent))
+    assert gate.messages == []
+    w.conf["gateways"]["isp"]["enabled"] = True
+    w.write()
+    w.run("reload", check=0)
+    sent = message()
+    w.send(sent, rcpt="u@[127.0.0.2]")
+    gate.await_message(name_of(sent))
+
+
+def test_refused_mail_moves_on_only_where_the_route_says_so(make):
+    first, second, back = make.peer(), make.peer(), make.peer()
+    first.on["RCPT"] = "550 5.1.1 nobody"
+    w = make.waypost({"first": first.gateway(), "second": second.gateway(), "back": back.gateway()},
+                     routes=[{"to": ["*@client.test"], "via": ["back"]},
+                             {"to": ["*@both.test"], "via": ["first", {"gateway": "second", "on": ["refused", "busy"]}]},
+                             {"via": ["first", "second"]}])
+    one, two = message(), message()
+    w.send(one, rcpt="u@both.test")
+    second.await_message(name_of(one))
+    w.send(two, rcpt="u@other.test")
+    assert b"nobody" in back.await_message().data
+    assert second.named(name_of(two)) == []
+
+
+def test_after_so_many_tries_the_gateway_then_the_sender(make):
+    """First the one way alone, after two attempts the other; when both have failed often enough, a report."""
+    first, second, back = make.peer(), make.peer(), make.peer()
+    first.on["RCPT"] = "450 4.2.0 not now"
+    w = make.waypost({"first": first.gateway(), "second": second.gateway(), "back": back.gateway()},
+                     queue={"retry": ["1s"], "expire_tries": 6},
+                     routes=[{"to": ["*@client.test"], "via": ["back"]},
+                             {"via": ["first", {"gateway": "second", "after": {"tries": 2}}]}])
+    sent = message()
+    w.send(sent)
+    second.await_message(name_of(sent))
+    assert sum(c.startswith(b"RCPT") for s in first.sessions for c in s.commands) == 2
+    second.on["RCPT"] = "450 4.2.0 not here either"
+    w.send(message())
+    assert b"not " in back.await_message(seconds=30).data
+
+
+def test_mail_is_given_up_by_its_age(make):
+    up, back = make.peer(), make.peer()
+    up.on["RCPT"] = "450 4.2.0 still no room"
+    w = make.waypost({"up": up.gateway(), "back": back.gateway()}, queue={"retry": ["1s"], "expire": "2s", "warn": "never"},
+                     routes=[{"to": ["*@client.test"], "via": ["back"]}, {"via": ["up"]}])
+    began = time.monotonic()
+    w.send(message())
+    assert b"still no room" in back.await_message().data
+    assert time.monotonic() - began >= 1.9
+
+
+# ---- how much at once ----
+
+def test_all_gateways_together_stay_within_the_connections(make):
+    peers = [make.peer() for _ in range(3)]
+    most = []
+    for p in peers:
+        p.on["MAIL"] = lambda s, line: most.append(sum(len(q.open) for q in peers)) or time.sleep(0.02)
+    w = make.waypost({f"g{i}": p.gateway() for i, p in enumerate(peers)}, queue={"connections": 2})
+    for _ in range(20):
+        w.send(message())
+    until("all", lambda: sum(len(p.kept) for p in peers) == 20)
+    assert max(most) <= 2
+
+
+def test_a_gateway_takes_no_more_than_its_rate(make):
+    p = make.peer()
+    w = make.waypost({"p": p.gateway(rate="60/min")})
+    times = []
+    p.on["MAIL"] = lambda s, line: times.append(time.monotonic())
+    for _ in range(64):
+        w.send(message())
+    p.wait("more than a burst", lambda: len(p.kept) >= 62, 30)
+    first = times[0]
+    for i, t in enumerate(times):
+        assert i + 1 <= 60 + (t - first) * 1.1 + 1
+
+
+# ---- what is said ----
+
+def test_relayed_is_not_delivered(make):
+    host, gate = make.peer(host="127.0.0.2"), make.peer()
+    w = make.waypost({"isp": gate.gateway(), "direct": {"port": host.port, "tls": "off"}},
+                     routes=[{"to": ["*@[[]*"], "via": ["direct"]}, {"via": ["isp"]}])
+    one = w.send(message(), rcpt="u@[127.0.0.2]")
+    two = w.send(message())
+    w.await_event("delivered", id=one)
+    w.await_event("relayed", id=two)
+    said = w.json("status")["since_start"]
+    assert (said["delivered"], said["relayed"]) == (1, 1)
+
+
+def test_the_transcript_of_a_failure_is_kept_without_the_password(make):
+    p = make.peer(ehlo=["AUTH PLAIN"])
+    p.on["AUTH"] = "235 2.7.0 welcome"
+    p.on["RCPT"] = "450 4.7.1 come back later"
+    w = make.waypost({"p": {"url": f"smtp://me@127.0.0.1:{p.port}", "tls": "off", "auth_in_clear": True, "password": "s3cret"}})
+    id = w.send(message())
+    w.await_event("deferred", id=id)
+    text = w.run("log", id, "--transcript", check=0).out
+    assert "RCPT TO:<b@sink.test>" in text and "come back later" in text
+    assert "s3cret" not in text and base64.b64encode(b"\0me\0s3cret").decode() not in text
