@@ -410,6 +410,96 @@ static void test_policy(void **state)
     world_close(&w);
 }
 
+static void send_content(struct world *w, int fd, const char *const pieces[])
+{
+    say(fd, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n");
+    expect(fd, "250");
+    expect(fd, "250");
+    for (; *pieces != NULL; pieces++) {
+        char text[64];
+        snprintf(text, sizeof(text), "BDAT %zu%s\r\n", strlen(*pieces),
+                 pieces[1] == NULL ? " LAST" : "");
+        say(fd, text);
+        say(fd, *pieces);
+        expect(fd, "250 2.0.0");
+    }
+    wait_message(w);
+}
+
+// What the store got behind our Received field.
+static void expect_behind_trace(struct world *w, const char *want)
+{
+    struct arena *arena = arena_new();
+    struct envelope e;
+    char body[4000];
+    read_message(w, arena, &e, body, sizeof(body));
+    const char *p = body;
+    assert_memory_equal(p, "Received: ", 10);
+    do
+        p = strstr(p, "\r\n") + 2;
+    while (*p == ' ' || *p == '\t');
+    assert_string_equal(p, want);
+    arena_free(&arena);
+}
+
+// Our Received field must not make fields of a body that stood alone.
+static void test_no_header(void **state)
+{
+    static char word[1200];
+    memset(word, 'x', sizeof(word) - 1);
+    static const struct {
+        const char *pieces[5], *want;
+    } cases[] = {
+        {{"just text\r\n"}, "\r\njust text\r\n"},
+        {{"ju", "st", " text: x\r\n"}, "\r\njust text: x\r\n"},
+        {{"word"}, "\r\nword\r\n"},
+        {{" indented\r\n"}, "\r\n indented\r\n"},
+        {{"\r\nbody\r\n"}, "\r\nbody\r\n"},
+        {{"Sub", "ject", ": x\r\n", "\r\nbody\r\n"}, "Subject: x\r\n\r\nbody\r\n"},
+        {{"Subject: only\r\n"}, "Subject: only\r\n"},
+        {{"\r\n"}, "\r\n"},
+    };
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        send_content(&w, fd, cases[i].pieces);
+        expect_behind_trace(&w, cases[i].want);
+    }
+    const char *const longer[] = {word, "\r\n", NULL};
+    send_content(&w, fd, longer);
+    char want[1300];
+    snprintf(want, sizeof(want), "\r\n%s\r\n", word);
+    expect_behind_trace(&w, want);
+    close(fd);
+    world_close(&w);
+}
+
+static void test_own_loop(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    for (int hops = LIMIT_OWN_HOPS - 1; hops <= LIMIT_OWN_HOPS; hops++) {
+        say(fd, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n");
+        expect(fd, "250");
+        expect(fd, "250");
+        expect(fd, "354");
+        for (int i = 0; i < hops; i++)
+            say(fd, "Received: from x by mx.test (Waypost) with ESMTP id A; now\r\n");
+        ask(fd, "Subject: round\r\n\r\n.\r\n",
+            hops < LIMIT_OWN_HOPS ? "250" : "554 5.4.6 this message was here 10 times");
+    }
+    wait_message(&w);
+    no_message(&w);
+    close(fd);
+    world_close(&w);
+}
+
 static void test_stranger(void **state)
 {
     struct net_range ranges[1];
@@ -777,6 +867,13 @@ static void test_drop(void **state)
     assert_true(drop_write(w.dir, &e, STR("Subject: s\r\n\r\nhi\r\n"), &err));
     assert_false(drop_write(w.dir, &e, STR("Subject: s\n\nhi\n"), &err));
     put_text(w.dir, "0", "rubbish");
+    char loop[1000];
+    int used =
+        snprintf(loop, sizeof(loop), "WAYPOST-DROP 1\nMAIL FROM:<a@b> SIZE=360\nRCPT TO:<c@d>\n\n");
+    for (int i = 0; i < LIMIT_OWN_HOPS; i++)
+        used += snprintf(loop + used, sizeof(loop) - (size_t)used,
+                         "Received: by mx.test (Waypost); ..\r\n");
+    put_text(w.dir, "00", loop);
     put_text(w.dir, "1", "WAYPOST-DROP 1\nMAIL FROM:<a@b> SIZE=9\nRCPT TO:<c@d>\n\nshort");
     put_text(w.dir, "2", "WAYPOST-DROP 1\nMAIL FROM:<a@b> SIZE=3\nRCPT TO:<c@d>\n\nx\r\n");
     snprintf(path, sizeof(path), "%s/drop/2", w.dir);
@@ -817,8 +914,9 @@ static void test_drop(void **state)
     snprintf(path, sizeof(path), "%s/drop/bad", w.dir);
     names = dir_list(path, &err);
     assert_string_equal(names[0], "0");
-    assert_string_equal(names[1], "1");
-    assert_null(names[2]);
+    assert_string_equal(names[1], "00");
+    assert_string_equal(names[2], "1");
+    assert_null(names[3]);
     dir_list_free(&names);
     no_message(&w);
     world_close(&w);
@@ -928,6 +1026,8 @@ int main(void)
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_lost_in_data),
         cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_no_header),
+        cmocka_unit_test(test_own_loop),
         cmocka_unit_test(test_stranger),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_submit_socket),

@@ -62,6 +62,7 @@ struct drop {
     struct envelope envelope;
     struct store_body *body;
     struct str content; // what is still to be given to the store
+    bool no_header;     // it begins with the body
     uint64_t id;
 };
 
@@ -300,15 +301,19 @@ static void reject(struct drop *d, const char *why)
     start_work(d);
 }
 
-static bool looping(struct drop *d)
+// False with why: it is not to go on.
+static bool read_header(struct drop *d, const char **why_out)
 {
     struct header_scan *h = arena_alloc(d->arena, sizeof(*h));
     header_scan_init(h);
+    h->own_host = str_of(d->conf->hostname);
     size_t len = d->content.len < LIMIT_HEADER ? d->content.len : LIMIT_HEADER;
     header_scan_feed(h, d->content.ptr, len);
     header_scan_end(h);
     d->envelope.subject = arena_dup(d->arena, header_subject(h));
-    return h->count[HEADER_RECEIVED] > LIMIT_HOPS;
+    d->no_header = header_absent(h);
+    *why_out = "too many Received fields: a mail loop";
+    return h->count[HEADER_RECEIVED] <= LIMIT_HOPS && h->own_hops < LIMIT_OWN_HOPS;
 }
 
 static void begin(struct drop *d)
@@ -331,9 +336,11 @@ static void begin(struct drop *d)
     };
     struct buf head;
     bool more;
-    buf_init(&head, TRACE_MAX);
+    buf_init(&head, TRACE_MAX + 2);
     bool ok = trace_write(&head, &trace);
     assert(ok);
+    if (d->no_header) // else the next server would take the body for fields
+        buf_puts(&head, "\r\n");
     d->body = store_body_begin(d->store, d->loop, d->content.len);
     if (append(d, head.data, head.len, &more) && more)
         append_rest(d);
@@ -344,6 +351,7 @@ static void work_done(struct work *w)
 {
     struct drop *d = (struct drop *)w;
     struct err err = {0};
+    const char *why;
     if (d->name == NULL) {
         next_step(d);
         return;
@@ -351,8 +359,8 @@ static void work_done(struct work *w)
     d->arena = arena_new();
     if (!drop_parse(str_make(d->data, d->len), d->arena, &d->envelope, &d->content, &err))
         reject(d, err.text);
-    else if (looping(d))
-        reject(d, "too many Received fields: a mail loop");
+    else if (!read_header(d, &why))
+        reject(d, why);
     else if (!may_take(d, &err))
         postpone(d, &err);
     else

@@ -16,6 +16,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+enum { LEAD_MOST = 1000 }; // RFC 5322 section 2.1.1: no line is longer
+
 struct transaction {
     struct store_commit commit; // first
     struct accept *accept;
@@ -28,6 +30,10 @@ struct transaction {
     uint64_t octets;
     struct store_body *body;
     struct header_scan *header; // until the header has ended
+    char *lead;                 // the first bytes, while they do not tell field from body
+    size_t lead_len;
+    bool led;    // that is over
+    bool ending; // the content has ended; the commit waits for the body
 };
 
 static void transaction_free(struct transaction *t)
@@ -154,10 +160,14 @@ static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_s
 
 // ---- Content. ----
 
+static void commit(struct transaction *t);
+
 static void body_ready(void *ctx)
 {
     struct transaction *t = ctx;
-    if (t->session != NULL)
+    if (t->ending)
+        commit(t);
+    else if (t->session != NULL)
         session_answer(t->session, 1, NULL);
 }
 
@@ -210,6 +220,36 @@ static int on_begin(void *ctx, struct smtp_server_reply *reply)
     return put_trace(s, t, reply);
 }
 
+// Our Received field stands in front already. So where there is no header section an empty line is
+// put behind it, or the next server would take the body for fields.
+static int append_behind_trace(struct transaction *t, const char *bytes, size_t len,
+                               struct smtp_server_reply *reply)
+{
+    const struct header_scan *h = t->header;
+    if (t->led)
+        return append(t, bytes, len, reply);
+    if (header_undecided(h) && t->lead_len + len <= LEAD_MOST) {
+        if (t->lead == NULL)
+            t->lead = arena_alloc(t->arena, LEAD_MOST);
+        memcpy(t->lead + t->lead_len, bytes, len);
+        t->lead_len += len;
+        return 1;
+    }
+    t->led = true;
+    bool absent = header_absent(h) || header_undecided(h);
+    if (!absent && t->lead_len == 0)
+        return append(t, bytes, len, reply);
+    struct buf all;
+    buf_init(&all, 2 + LEAD_MOST + len);
+    if (absent)
+        buf_puts(&all, "\r\n");
+    buf_append(&all, t->lead, t->lead_len);
+    buf_append(&all, bytes, len);
+    int taken = append(t, all.data, all.len, reply);
+    buf_free(&all);
+    return taken;
+}
+
 static bool header_fits(struct transaction *t, struct smtp_server_reply *reply)
 {
     const struct header_scan *h = t->header;
@@ -226,6 +266,13 @@ static bool header_fits(struct transaction *t, struct smtp_server_reply *reply)
                               LIMIT_HOPS);
         return false;
     }
+    if (h->own_hops >= LIMIT_OWN_HOPS) {
+        smtp_server_reply_set(reply, 554, "5.4.6",
+                              "this message was here %u times already: a mail loop; look at where "
+                              "the recipients' mail is forwarded",
+                              h->own_hops);
+        return false;
+    }
     return true;
 }
 
@@ -240,14 +287,15 @@ static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_
 {
     struct transaction *t = ((struct session *)ctx)->transaction;
     t->octets += len;
-    if (t->header != NULL) {
-        header_scan_feed(t->header, bytes, len);
-        if (!header_fits(t, reply))
-            return -1;
-        if (t->header->ended)
-            header_done(t);
-    }
-    return append(t, bytes, len, reply);
+    if (t->header == NULL)
+        return append(t, bytes, len, reply);
+    header_scan_feed(t->header, bytes, len);
+    if (!header_fits(t, reply))
+        return -1;
+    int taken = append_behind_trace(t, bytes, len, reply);
+    if (t->header->ended)
+        header_done(t);
+    return taken;
 }
 
 static void accepted(struct transaction *t)
@@ -285,16 +333,8 @@ static void committed(struct store_commit *commit)
     session_answer(s, verdict, &reply);
 }
 
-static int on_end(void *ctx, struct smtp_server_reply *reply)
+static void commit(struct transaction *t)
 {
-    struct session *s = ctx;
-    struct transaction *t = s->transaction;
-    if (t->header != NULL) {
-        header_scan_end(t->header);
-        header_done(t);
-    }
-    if (t->envelope.body == BODY_7BIT && smtp_server_saw_8bit(s->machine))
-        t->envelope.body = BODY_8BITMIME;
     struct store_op op = {
         .kind = STORE_ACCEPT,
         .id = t->id,
@@ -306,6 +346,31 @@ static int on_end(void *ctx, struct smtp_server_reply *reply)
     t->commit.home = t->accept->loop;
     t->commit.done = committed;
     store_commit(t->accept->store, &t->commit, &op, 1);
+}
+
+// Nothing more comes: what the content began with is decided.
+static int end_header(struct transaction *t, struct smtp_server_reply *reply)
+{
+    header_scan_end(t->header);
+    int taken = header_fits(t, reply) ? append_behind_trace(t, "", 0, reply) : -1;
+    header_done(t);
+    return taken;
+}
+
+static int on_end(void *ctx, struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    struct transaction *t = s->transaction;
+    int taken = t->header != NULL ? end_header(t, reply) : 1;
+    if (taken < 0) {
+        transaction_drop(s);
+        return -1;
+    }
+    if (t->envelope.body == BODY_7BIT && smtp_server_saw_8bit(s->machine))
+        t->envelope.body = BODY_8BITMIME;
+    t->ending = taken == 0;
+    if (!t->ending)
+        commit(t);
     return 0;
 }
 

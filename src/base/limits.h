@@ -17,6 +17,7 @@ enum {
     LIMIT_BODY_LINE = 32 * 1024 * 1024,           // one line of a body without CRLF, kept as it is
     LIMIT_HEADER = 1024 * 1024,                   // the header section; larger is 552
     LIMIT_HOPS = 100,                             // Received fields; more is a loop (5.4.6)
+    LIMIT_OWN_HOPS = 10,                          // of them our own; as many are a loop
     LIMIT_SESSION_ERRORS = 20,                    // bad commands before 421
     LIMIT_SESSION_MESSAGES = 100000,              // transactions a connection
     LIMIT_SESSIONS = 4000,                        // inbound connections, all listeners

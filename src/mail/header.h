@@ -71,6 +71,16 @@ void header_scan_init(struct header_scan *s);
 void header_scan_feed(struct header_scan *s, const char *bytes, size_t len);
 void header_scan_end(struct header_scan *s); // nothing more comes
 
+// Too early to say whether there is any field: the first line has not got to its colon.
+static inline bool header_undecided(const struct header_scan *s)
+{
+    return !s->ended && s->line_at == 0 && !s->in_field;
+}
+// The content begins with its body: a field put in front of it needs an empty line behind.
+static inline bool header_absent(const struct header_scan *s)
+{
+    return s->ended && s->fields_end == 0 && !s->separator && s->size > 0;
+}
 static inline struct str header_subject(const struct header_scan *s)
 {
     return (struct str){s->subject, s->subject_len};
