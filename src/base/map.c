@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: ISC
-// Hash maps by open addressing with linear probing and tombstones; one table for both kinds of key.
+// Hash maps by open addressing with linear probing and tombstones.
 // The hash is SipHash-1-3 under a key of the process, so outsiders cannot build colliding keys.
 #include "base/map.h"
 #include "base/mem.h"
+
+#include <assert.h>
 
 static uint64_t seed[2];
 
@@ -58,7 +60,7 @@ uint64_t map_hash(const void *data, size_t len)
 // An empty slot has hash 0; a removed one hash 1; live hashes are made >= 2.
 struct slot {
     uint64_t hash;
-    struct str key; // number keys: ptr NULL, len the number
+    struct str key;
     void *value;
 };
 
@@ -71,13 +73,8 @@ struct map {
 
 static uint64_t hash_of(struct str key)
 {
-    uint64_t h = key.ptr != NULL ? map_hash(key.ptr, key.len) : map_hash(&key.len, sizeof(key.len));
+    uint64_t h = map_hash(key.ptr, key.len);
     return h < 2 ? h + 2 : h;
-}
-
-static bool same_key(struct str a, struct str b)
-{
-    return a.ptr != NULL ? str_eq(a, b) : a.len == b.len;
 }
 
 static struct slot *find(const struct map *map, struct str key, uint64_t hash)
@@ -88,7 +85,7 @@ static struct slot *find(const struct map *map, struct str key, uint64_t hash)
         struct slot *slot = &map->slots[i];
         if (slot->hash == 0)
             return NULL;
-        if (slot->hash == hash && same_key(key, slot->key))
+        if (slot->hash == hash && str_eq(key, slot->key))
             return slot;
     }
 }
@@ -173,7 +170,7 @@ void map_free(struct map **map)
     *map = NULL;
 }
 
-// An empty text key still needs a pointer: NULL marks a number.
+// An empty text key still needs a pointer to hash.
 static struct str text_key(struct str key)
 {
     return key.ptr != NULL ? key : STR("");
@@ -206,14 +203,20 @@ void *map_next(const struct map *map, size_t *pos)
     return next(map, pos);
 }
 
-struct idmap {
-    struct map map;
+// ---- Keys that are numbers ----
+
+// Half the size of the table above: key 0 is an empty slot, a value of NULL a removed one.
+struct id_slot {
+    uint64_t key;
+    void *value;
 };
 
-static struct str id_key(uint64_t key)
-{
-    return str_make(NULL, key);
-}
+struct idmap {
+    struct id_slot *slots;
+    size_t cap; // 0 or a power of two
+    size_t live;
+    size_t used; // live and removed
+};
 
 struct idmap *idmap_new(void)
 {
@@ -224,35 +227,80 @@ void idmap_free(struct idmap **map)
 {
     if (*map == NULL)
         return;
-    xfree((*map)->map.slots);
+    xfree((*map)->slots);
     xfree(*map);
     *map = NULL;
 }
 
+// The slot of the key, or the empty one that ends its probe. There must be a table.
+static struct id_slot *id_find(const struct idmap *map, uint64_t key)
+{
+    size_t i = map_hash(&key, sizeof(key)) & (map->cap - 1);
+    while (map->slots[i].key != key && map->slots[i].key != 0)
+        i = (i + 1) & (map->cap - 1);
+    return &map->slots[i];
+}
+
+static void id_rehash(struct idmap *map, size_t cap)
+{
+    struct id_slot *old = map->slots;
+    size_t old_cap = map->cap;
+    map->slots = xcalloc(cap, sizeof(*map->slots));
+    map->cap = cap;
+    map->used = map->live;
+    for (size_t i = 0; i < old_cap; i++)
+        if (old[i].value != NULL)
+            *id_find(map, old[i].key) = old[i];
+    xfree(old);
+}
+
 void *idmap_get(const struct idmap *map, uint64_t key)
 {
-    struct slot *slot = find(&map->map, id_key(key), hash_of(id_key(key)));
-    return slot != NULL ? slot->value : NULL;
+    return map->cap > 0 && key != 0 ? id_find(map, key)->value : NULL;
 }
 
 void *idmap_put(struct idmap *map, uint64_t key, void *value)
 {
-    return put(&map->map, id_key(key), value);
+    assert(key != 0 && value != NULL);
+    // At most three quarters used, so that every probe ends.
+    if ((map->used + 1) * 4 > map->cap * 3) {
+        size_t cap = map->cap == 0 ? 16 : map->cap;
+        while ((map->live + 1) * 2 > cap)
+            cap *= 2;
+        id_rehash(map, cap);
+    }
+    struct id_slot *slot = id_find(map, key);
+    void *before = slot->value;
+    map->used += slot->key == 0;
+    map->live += before == NULL;
+    *slot = (struct id_slot){key, value};
+    return before;
 }
 
 void *idmap_del(struct idmap *map, uint64_t key)
 {
-    return del(&map->map, id_key(key));
+    if (map->cap == 0 || key == 0)
+        return NULL;
+    struct id_slot *slot = id_find(map, key);
+    void *value = slot->value;
+    slot->value = NULL;
+    map->live -= value != NULL;
+    return value;
 }
 
 size_t idmap_count(const struct idmap *map)
 {
-    return map->map.live;
+    return map->live;
 }
 
 void *idmap_next(const struct idmap *map, size_t *pos)
 {
-    return next(&map->map, pos);
+    while (*pos < map->cap) {
+        struct id_slot *slot = &map->slots[(*pos)++];
+        if (slot->value != NULL)
+            return slot->value;
+    }
+    return NULL;
 }
 
 void idmap_reserve(struct idmap *map, size_t count)
@@ -260,6 +308,6 @@ void idmap_reserve(struct idmap *map, size_t count)
     size_t cap = 16;
     while (cap < count * 2)
         cap *= 2;
-    if (cap > map->map.cap)
-        rehash(&map->map, cap);
+    if (cap > map->cap)
+        id_rehash(map, cap);
 }
