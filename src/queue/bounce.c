@@ -11,8 +11,6 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 
-#include <assert.h>
-
 struct bounce {
     struct store_commit commit;
     struct queue *q;
@@ -216,8 +214,7 @@ static void start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
     b->count = count;
     b->results = arena_alloc(arena, count * sizeof(*results));
     memcpy(b->results, results, count * sizeof(*results));
-    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &b->envelope);
-    assert(whole);
+    qmsg_envelope(m, arena, &b->envelope);
     buf_init(&b->content, LIMIT_DSN_BODY);
     m->jobs++;
     q->returns++;
@@ -245,9 +242,8 @@ int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
 {
     struct arena *arena = arena_new();
     struct envelope e;
-    bool wanted = false,
-         whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e);
-    assert(whole);
+    bool wanted = false;
+    qmsg_envelope(m, arena, &e);
     bool to_sender = q->conf->queue.return_to_sender;
     struct store_rcpt_result *mine = arena_alloc(arena, count * sizeof(*mine));
     memcpy(mine, results, count * sizeof(*mine));

@@ -649,8 +649,8 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     j->msg = m;
     j->lane = lane;
     j->conf_age = q->conf_age;
-    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, e), more;
-    assert(whole);
+    qmsg_envelope(m, arena, e);
+    bool more;
     size_t max = queue_gateway(q, lane)->recipients;
     if (max == 0 || max > LIMIT_RECIPIENTS_OUT)
         max = LIMIT_RECIPIENTS_OUT;

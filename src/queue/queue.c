@@ -17,12 +17,52 @@ enum {
     DUE_SLICE = 2000,
     HOUSEKEEPING_MS = 60 * 1000,
     JUMP_MS = 60 * 1000,             // more than that between the two clocks is a jump
+    COMMONS_MAX = 20000,             // different senders and clients that are kept once
     LATER_MS = 10 * HOUSEKEEPING_MS, // expired, but nothing was tried yet
 };
 
-char *qmsg_packed(struct qmsg *m)
+static char *packed_of(struct qmsg *m)
 {
     return (char *)&m->rcpts[m->count];
+}
+
+void qmsg_envelope(struct qmsg *m, struct arena *arena, struct envelope *e_out)
+{
+    struct str text = m->common != NULL ? m->common->text : STR("");
+    size_t len = m->packed_len + text.len;
+    char *at = arena_alloc(arena, len);
+    memcpy(at, packed_of(m), m->cut);
+    memcpy(at + m->cut, text.ptr, text.len);
+    memcpy(at + m->cut + text.len, packed_of(m) + m->cut, m->packed_len - m->cut);
+    struct str packed = str_make(at, len);
+    bool whole = envelope_unpack(packed, arena, e_out);
+    assert(whole && e_out->count == m->count); // it was checked when it was adopted
+}
+
+// Borrows the text; NULL when there are too many different ones to be worth it.
+static struct common *common_keep(struct queue *q, struct str text)
+{
+    struct common *c = map_get(q->commons, text);
+    if (c == NULL && map_count(q->commons) >= COMMONS_MAX)
+        return NULL;
+    if (c == NULL) {
+        c = xcalloc(1, sizeof(*c) + text.len);
+        memcpy(c + 1, text.ptr, text.len);
+        c->text = str_make((char *)(c + 1), text.len);
+        map_put(q->commons, c->text, c);
+    }
+    c->refs++;
+    return c;
+}
+
+static void common_drop(struct queue *q, struct common **cp)
+{
+    struct common *c = *cp;
+    *cp = NULL;
+    if (c == NULL || --c->refs > 0)
+        return;
+    map_del(q->commons, c->text);
+    xfree(c);
 }
 
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane)
@@ -296,8 +336,7 @@ void qmsg_plan(struct queue *q, struct qmsg *m)
         return;
     struct arena *arena = arena_new();
     struct envelope e;
-    bool whole = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e);
-    assert(whole && e.count == m->count); // it was checked when it was adopted
+    qmsg_envelope(m, arena, &e);
     for (size_t i = 0; i < m->count; i++)
         if (m->rcpts[i].leg == 0 && is_due(q, &m->rcpts[i]))
             plan_rcpt(q, m, &e, i);
@@ -405,13 +444,24 @@ static void on_timer(void *ctx)
 
 // ---- Adopting ----
 
-static bool read_packed(const struct store_message *m, int64_t *accepted_ms_out)
+static size_t number_size(size_t n)
+{
+    return n < 1 << 7 ? 1 : n < 1 << 14 ? 2 : n < 1 << 21 ? 3 : n < 1 << 28 ? 4 : 5;
+}
+
+static bool read_packed(const struct store_message *m, int64_t *accepted_ms_out,
+                        struct str *common_out)
 {
     struct arena *arena = arena_new();
     struct envelope e;
     bool sound = envelope_unpack(m->packed, arena, &e) && e.count == m->count && m->count > 0 &&
                  m->count <= UINT16_MAX;
     *accepted_ms_out = sound ? e.accepted_ms : 0;
+    if (sound) {
+        const char *from = e.sender.ptr - number_size(e.sender.len);
+        const char *to = e.subject.ptr - number_size(e.subject.len);
+        *common_out = str_make(from, (size_t)(to - from));
+    }
     arena_free(&arena);
     return sound;
 }
@@ -484,7 +534,8 @@ static void record_doubts(struct queue *q)
 void queue_adopt(struct queue *q, struct store_message *from)
 {
     int64_t accepted_ms;
-    if (!read_packed(from, &accepted_ms)) {
+    struct str text;
+    if (!read_packed(from, &accepted_ms, &text)) {
         // The journal's checksum was right, so this was written so: a bug of ours. Keep it on disk,
         // touch nothing.
         log_error("unreadable", from->id,
@@ -496,19 +547,26 @@ void queue_adopt(struct queue *q, struct store_message *from)
         store_message_free(&from);
         return;
     }
-    struct qmsg *m = xcalloc(1, sizeof(*m) + from->count * sizeof(m->rcpts[0]) + from->packed.len);
+    struct common *common = common_keep(q, text);
+    size_t cut = (size_t)(text.ptr - from->packed.ptr), skip = common != NULL ? text.len : 0;
+    assert(cut <= UINT8_MAX);
+    struct qmsg *m =
+        xcalloc(1, sizeof(*m) + from->count * sizeof(m->rcpts[0]) + from->packed.len - skip);
+    m->common = common;
+    m->cut = (uint8_t)cut;
     m->id = from->id;
     m->body = from->body;
     m->accepted_ms = accepted_ms;
     m->count = (uint16_t)from->count;
-    m->packed_len = (uint32_t)from->packed.len;
+    m->packed_len = (uint32_t)(from->packed.len - skip);
     m->priority = (uint8_t)(from->priority < 0             ? 0
                             : from->priority >= PRIORITIES ? PRIORITIES - 1
                                                            : from->priority);
     m->held = from->held;
     q->held += m->held;
     m->leg0.msg = m;
-    memcpy(qmsg_packed(m), from->packed.ptr, from->packed.len);
+    memcpy(packed_of(m), from->packed.ptr, cut);
+    memcpy(packed_of(m) + cut, from->packed.ptr + cut + skip, from->packed.len - cut - skip);
     // Bodies in memory are a loan: when half of what may be lent is out, this one is read from disk
     // again later.
     if (from->blob != NULL && blob_total() < LIMIT_BODY_MEMORY / 2)
@@ -565,6 +623,7 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
     q->held -= m->held;
     idmap_del(q->messages, m->id);
     blob_unref(&m->blob);
+    common_drop(q, &m->common);
     xfree(m->hold_reason);
     xfree(m);
 }
@@ -578,6 +637,7 @@ struct queue *queue_new(struct conf *conf)
     q->messages = idmap_new();
     q->lanes = map_new();
     q->lasts = map_new();
+    q->commons = map_new();
     list_init(&q->ready);
     list_init(&q->sweeps);
     list_init(&q->unproven_wait);
@@ -692,6 +752,7 @@ void queue_free(struct queue **qp)
     idmap_free(&q->messages);
     map_free(&q->lanes);
     map_free(&q->lasts);
+    map_free(&q->commons);
     xfree(q->gateways);
     xfree(q->doubts);
     xfree(q->listing);

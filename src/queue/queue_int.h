@@ -58,11 +58,19 @@ struct leg {
     uint16_t number;
 };
 
+// The texts that most messages of one client have in common, as they stand in the packed envelope
+// (sender to listener).
+struct common {
+    unsigned refs;
+    struct str text; // the bytes lie behind this struct
+};
+
 struct qmsg {
     uint64_t id;
     struct store_body_ref body;
-    struct blob *blob;    // while it is in memory
-    struct heap_node due; // wall-clock ms, when some recipient or clock of this message is due
+    struct blob *blob;     // while it is in memory
+    struct common *common; // cut out of the packed envelope at byte `cut`; NULL: it is whole
+    struct heap_node due;  // wall-clock ms, when some recipient or clock of this message is due
     int64_t accepted_ms;
     struct leg leg0; // most messages need one
     uint32_t packed_len;
@@ -70,10 +78,11 @@ struct qmsg {
     uint16_t jobs; // transactions and returns under way
     uint8_t priority;
     bool held;
+    uint8_t cut;
     bool warn_slot;  // the notice of delay has its turn at warn_s
     uint32_t warn_s; // when the notice of delay is due; 0: none to come
     char *hold_reason;
-    struct qrcpt rcpts[]; // then packed_len bytes of packed envelope
+    struct qrcpt rcpts[]; // then packed_len bytes of packed envelope, less what is in common
 };
 
 enum { PRIORITIES = 3 };
@@ -137,6 +146,7 @@ struct queue {
     struct link sweeps;
     struct plan_gateway *gateways; // by index of conf
     struct map *lasts;
+    struct map *commons;
     size_t active;             // connections wanted at this moment: transactions under way
     size_t unproven;           // of these, in lanes where nothing went through yet
     struct link unproven_wait; // lanes that wait for unproven to fall
@@ -167,7 +177,7 @@ struct queue {
 
 // queue.c
 void queue_wake(struct queue *q); // another turn soon
-char *qmsg_packed(struct qmsg *m);
+void qmsg_envelope(struct qmsg *m, struct arena *arena, struct envelope *e_out);
 void qmsg_schedule(struct queue *q, struct qmsg *m);   // heap time from its recipients and clocks
 void qmsg_plan(struct queue *q, struct qmsg *m);       // every recipient that is due
 void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of delay

@@ -130,9 +130,7 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
         return false;
     *out = (struct queue_message_view){.id = id, .held = m->held, .size = m->body.size};
     out->hold_reason = m->hold_reason != NULL ? arena_strdup(arena, m->hold_reason) : "";
-    struct str packed = arena_dup(arena, str_make(qmsg_packed(m), m->packed_len));
-    if (!envelope_unpack(packed, arena, &out->envelope))
-        return false;
+    qmsg_envelope(m, arena, &out->envelope);
     out->rcpts = arena_alloc(arena, m->count * sizeof(*out->rcpts));
     bool busy = false, closing = false;
     for (size_t i = 0; i < m->count; i++) {
@@ -151,8 +149,8 @@ static bool matches(struct qmsg *m, struct str pattern)
         return true;
     struct arena *arena = arena_new();
     struct envelope e;
-    bool hit = envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e) &&
-               str_glob(pattern, e.sender);
+    qmsg_envelope(m, arena, &e);
+    bool hit = str_glob(pattern, e.sender);
     for (size_t i = 0; !hit && i < m->count; i++)
         hit = is_waiting(&m->rcpts[i]) && str_glob(pattern, e.rcpts[i].address);
     arena_free(&arena);
@@ -353,10 +351,10 @@ bool queue_explain(struct queue *q, uint64_t id, struct buf *out)
         return false;
     struct arena *arena = arena_new();
     struct envelope e;
-    if (envelope_unpack(str_make(qmsg_packed(m), m->packed_len), arena, &e))
-        for (size_t i = 0; i < m->count; i++)
-            if (is_waiting(&m->rcpts[i]))
-                queue_explain_envelope(q, e.sender, e.rcpts[i].address, out);
+    qmsg_envelope(m, arena, &e);
+    for (size_t i = 0; i < m->count; i++)
+        if (is_waiting(&m->rcpts[i]))
+            queue_explain_envelope(q, e.sender, e.rcpts[i].address, out);
     arena_free(&arena);
     return true;
 }
