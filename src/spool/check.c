@@ -180,7 +180,7 @@ static bool remove_index(const char *dir, struct err *err)
 
 bool spool_rebuild(const char *dir, struct buf *report, struct err *err)
 {
-    struct store_settings settings = {.dir = dir};
+    struct store_settings settings = {.dir = dir, .rescue = true};
     struct rebuild r = {0};
     if (!remove_index(dir, err))
         return false;

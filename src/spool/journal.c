@@ -7,7 +7,7 @@
 //   segment header                      frame
 //    0  8  magic "WAYPOST\n"             0  4  magic "WPF1"
 //    8  4  version, 1                    4  4  CRC of bytes 8..80
-//   12  4  CRC of bytes 16..56           8  8  segment number
+//   12  4  CRC of 8..12 and 16..56       8  8  segment number
 //   16  8  segment number               16  8  sequence number
 //   24  8  first sequence number        24  8  sequence number of its group's first frame
 //   32  8  id floor                     32  8  id floor
@@ -88,7 +88,7 @@ void segment_head_encode(const struct segment_head *head, char out[SEGMENT_HEAD]
     put64(out + 32, head->id_floor);
     put64(out + 40, (uint64_t)head->wall_ms);
     put32(out + 48, head->run);
-    put32(out + 12, crc32c(0, out + 16, 40));
+    put32(out + 12, crc32c(crc32c(0, out + 8, 4), out + 16, 40));
 }
 
 enum segment_head_kind segment_head_decode(const char in[FRAME_HEAD], uint64_t number,
@@ -96,7 +96,7 @@ enum segment_head_kind segment_head_decode(const char in[FRAME_HEAD], uint64_t n
 {
     if (memcmp(in, segment_magic, sizeof(segment_magic)) != 0)
         return SEGMENT_HEAD_BAD;
-    if (get32(in + 12) != crc32c(0, in + 16, 40) || get64(in + 16) != number)
+    if (get32(in + 12) != crc32c(crc32c(0, in + 8, 4), in + 16, 40) || get64(in + 16) != number)
         return SEGMENT_HEAD_BAD;
     if (get32(in + 8) > VERSION)
         return SEGMENT_HEAD_NEWER;
@@ -246,6 +246,8 @@ static bool get_accept(struct str in, uint64_t *body_at, struct journal_op *op)
     op->priority = (int32_t)priority;
     op->has_states = flags & ACCEPT_STATES;
     op->body_at = *body_at;
+    if (op->count > op->packed.len) // a recipient takes more than a byte there
+        return false;
     if (op->has_states) {
         if (in.len / STATE_BYTES < op->count)
             return false;

@@ -290,6 +290,19 @@ static void no_damage(void *ctx, uint64_t segment, uint64_t from, uint64_t to, c
 {
 }
 
+// What the disk does not give may be whole: to go on would be to write over it.
+static bool all_was_read(const struct store *store, const struct walk *walk, struct err *err)
+{
+    if (!walk->unread || store->settings.rescue)
+        return true;
+    err_set(err,
+            "the spool is not opened, and nothing in it was changed: %s. Mend the disk and start "
+            "again, or give up what it does not give: `waypost spool rebuild`",
+            walk->unread_err.text);
+    err->code = walk->unread_err.code;
+    return false;
+}
+
 bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_message *m), void *ctx,
                   struct err *err)
 {
@@ -299,7 +312,7 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
     uint64_t *numbers = store_list_segments(store, FILE_WRITE, &count, err);
     if (numbers == NULL)
         return false;
-    bool ok = journal_walk(&walk, numbers, count, err) &&
+    bool ok = journal_walk(&walk, numbers, count, err) && all_was_read(store, &walk, err) &&
               find_active(store, &walk, numbers, count, err) && sweep_bodies(store, err);
     while (count > 0 && numbers[count - 1] > walk.last_segment)
         count--; // prepared ones
@@ -308,7 +321,7 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
         replay.now_ms = walk.wall_ms;
     struct walk again = {
         .set = store->set, .again = true, .ctx = &replay, .frame = hand_over, .damage = no_damage};
-    ok = ok && journal_walk(&again, numbers, count, err);
+    ok = ok && journal_walk(&again, numbers, count, err) && all_was_read(store, &again, err);
     xfree(numbers);
     if (!ok)
         return false;

@@ -143,6 +143,8 @@ static size_t read_around_holes(struct scan *scan, uint64_t at, size_t len)
             return done + (size_t)n;
         if (n < 0) {
             memset(scan->window + done, 0, part);
+            if (!scan->unread)
+                scan->unread_err = err;
             scan->unread = true;
         }
     }

@@ -62,9 +62,10 @@ struct scan_frame {
 struct scan {
     struct file *file;
     uint64_t segment, size;
-    uint64_t at; // the next frame is looked for here
-    bool verify; // the bodies, too
-    bool unread; // some block could not be read; it counted as zeros
+    uint64_t at;           // the next frame is looked for here
+    bool verify;           // the bodies, too
+    bool unread;           // some block could not be read; it counted as zeros
+    struct err unread_err; // the first of them
     char *window;
     size_t window_cap, window_len;
     uint64_t window_at;
@@ -97,7 +98,9 @@ struct walk {
     int64_t wall_ms; // of the last frame
     bool clean;      // the last frame is an end mark
     uint64_t frames;
-    bool unlinked; // internal: the next frame need not name the one before
+    bool unread;           // the disk failed to read something, which then counted as damaged
+    struct err unread_err; // the first such failure
+    bool unlinked;         // internal: the next frame need not name the one before
 };
 // `numbers` rise. Every segment is in the table. False with err: written by a newer version.
 bool journal_walk(struct walk *walk, const uint64_t *numbers, size_t count, struct err *err);

@@ -23,6 +23,7 @@ struct store_settings {
     uint64_t disk_floor;    // accept nothing new when less than this is free; 0: two segments
     bool no_sync;           // only for the control run of the crash tests: must lose mail
     bool no_index;          // do not feed SQLite
+    bool rescue;            // open it even when the disk fails to read parts, which are then lost
     int64_t keep_ms;        // how long the index remembers messages that left; 0: 14 days
 };
 

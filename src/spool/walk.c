@@ -147,6 +147,20 @@ struct step {
     bool last;
 };
 
+static void note_unread(struct walk *w, const struct err *err)
+{
+    if (!w->unread)
+        w->unread_err = *err;
+    w->unread = true;
+}
+
+static void end_scan(struct walk *w, struct scan *scan)
+{
+    if (scan->unread)
+        note_unread(w, &scan->unread_err);
+    scan_end(scan);
+}
+
 static void take_frame(struct walk *w, const struct scan_frame *f)
 {
     w->last_segment = f->segment;
@@ -281,16 +295,18 @@ static void by_scan(struct step *s)
         take_frame(w, &f);
         s->segment->end = scan.at;
     }
-    scan_end(&scan);
+    end_scan(w, &scan);
 }
 
 static bool look_at_head(struct step *s, struct err *err)
 {
     char head[FRAME_HEAD] = {0};
     static const char zeros[FRAME_HEAD];
-    struct err ignored;
-    if (file_read(s->segment->file, 0, head, sizeof(head), &ignored) < 0)
-        head[0] = 1; // unreadable, which is not untouched
+    struct err unread;
+    if (file_read(s->segment->file, 0, head, sizeof(head), &unread) < 0) {
+        head[0] = 1; // which is not untouched
+        note_unread(s->w, &unread);
+    }
     s->untouched = memcmp(head, zeros, sizeof(head)) == 0;
     s->kind = segment_head_decode(head, s->number, &s->head);
     if (s->kind != SEGMENT_HEAD_NEWER)
@@ -311,7 +327,7 @@ static uint64_t first_sequence(struct step *s)
     struct scan_frame f;
     scan_begin(&scan, s->segment->file, s->number, s->segment->size, SEGMENT_HEAD, false);
     uint64_t first = scan_next(&scan, &f) ? f.head.sequence : 0;
-    scan_end(&scan);
+    end_scan(s->w, &scan);
     return first;
 }
 
