@@ -71,13 +71,16 @@ struct stream {
     enum stage stage;
     enum tls_stage tls;
     bool paused, offer, blocked, hello_seen;
-    bool wiped; // `in` was thrown away (by start_tls, maybe from inside the data callback)
+    bool offering; // inside the data callback
+    bool used;     // in clear: bytes were taken or written
+    bool wiped;    // `in` was thrown away (by start_tls, maybe from inside the data callback)
     bool want_verify, verified, reused;
     struct buf in;   // received, not taken
     struct fifo out; // written, not yet sent
     struct event rx, wake, timeout;
     struct defer flush;
-    bool *gone; // set by stream_close for the event function on the stack
+    bool no_hello; // the bytes offered as a handshake were none
+    bool *gone;    // set by stream_close for the event function on the stack
     int fail_code;
     bool fail_tls;
     char fail_text[160];
@@ -344,6 +347,7 @@ void stream_write(struct stream *s, const void *bytes, size_t len)
     if (s->stage == STAGE_DEAD || s->stage == STAGE_FAILED || len == 0)
         return;
     buf_append(&s->out.bytes, bytes, len);
+    s->used = true;
     loop_defer(s->loop, &s->flush, flush_deferred, s);
 }
 
@@ -394,7 +398,10 @@ static void stream_timeout(struct event *e)
 {
     struct stream *s = container_of(e, struct stream, timeout);
     int code = s->fail_code != 0 ? s->fail_code : ETIMEDOUT;
-    stream_fail(s, code, false, strerror(code));
+    if (s->no_hello)
+        stream_fail(s, 0, true, "the peer does not speak TLS here");
+    else
+        stream_fail(s, code, false, strerror(code));
 }
 
 static bool listener_takes(const struct listener *l, const struct net_addr *to)
@@ -554,20 +561,35 @@ static void server_answered(struct stream *s)
     SIM_CALLBACK(s->loop, s->handler->event(s->ctx, STREAM_TLS_READY));
 }
 
-void stream_start_tls_server(struct stream *s, struct tls_server *tls)
+static void begin_tls_server(struct stream *s, struct tls_server *tls)
 {
-    SIM_CALL;
     assert(tls != NULL && s->tls == TLS_CLEAR);
     stream_push(s, true);
     buf_clear(&s->in);
     s->wiped = true;
     s->offer = false;
     s->tls = TLS_AWAIT_CLIENT;
-    // A hello already read as plain bytes (a port that guesses) is looked at again.
+}
+
+void stream_start_tls_server(struct stream *s, struct tls_server *tls)
+{
+    SIM_CALL;
+    begin_tls_server(s, tls);
+    s->hello_seen = false; // thrown away with what was kept
+    schedule_rx(s);
+}
+
+void stream_start_tls_server_offered(struct stream *s, struct tls_server *tls)
+{
+    SIM_CALL;
+    assert(s->offering && !s->used);
+    begin_tls_server(s, tls);
+    // The hello was read as plain bytes; it is looked at again. Anything else is no handshake.
     if (s->hello_seen && s->stage == STAGE_OPEN)
         event_at(&s->rx, sim_departs_us());
     else
-        schedule_rx(s);
+        event_at(&s->timeout, sim_departs_us() + 1);
+    s->no_hello = !s->hello_seen;
 }
 
 void stream_start_tls_client(struct stream *s, const struct tls_client_params *params)
@@ -663,11 +685,14 @@ static void offer_data(struct stream *s)
     bool gone = false;
     s->gone = &gone;
     s->offer = s->wiped = false;
+    s->offering = true;
     size_t taken = 0;
     SIM_CALLBACK(s->loop, taken = s->handler->data(s->ctx, s->in.data, s->in.len));
     if (gone)
         return;
     s->gone = NULL;
+    s->offering = false;
+    s->used = s->used || taken > 0;
     if (!s->wiped) {
         assert(taken <= s->in.len);
         buf_consume(&s->in, taken);

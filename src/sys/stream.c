@@ -68,6 +68,8 @@ struct stream {
     bool reoffer;  // kept bytes are to be offered although nothing new came
     bool offering; // inside the data callback
     bool discard;  // STARTTLS inside the data callback: its untaken bytes are thrown away
+    bool into_tls; // or are the beginning of the handshake
+    bool used;     // in clear: bytes were taken or written
     bool eof;      // the kernel said so
     bool eof_told;
     bool failed; // ERROR was told
@@ -267,7 +269,7 @@ void stream_write(struct stream *s, const void *bytes, size_t len)
     if (s->failed || s->write_errno != 0 || len == 0)
         return;
     chunks_append(s->net, s->tls != NULL ? &s->clear : &s->wire, bytes, len);
-    s->owed = true;
+    s->owed = s->used = true;
     want_flush(s);
 }
 
@@ -303,9 +305,15 @@ static bool offer(struct stream *s, const char *bytes, size_t len)
     if (s->closed)
         return false;
     assert(taken <= len);
-    if (!s->discard)
+    s->used = s->used || taken > 0;
+    if (s->into_tls) {
+        assert(taken == 0);
+        tls_conn_load(s->tls, bytes, len);
+        tls_conn_unload(s->tls); // copied: the buffer is the loop's
+    } else if (!s->discard) {
         keep(s, bytes + taken, len - taken);
-    s->discard = false;
+    }
+    s->discard = s->into_tls = false;
     return true;
 }
 
@@ -672,6 +680,13 @@ static void start_tls(struct stream *s, struct tls_conn *conn)
 void stream_start_tls_server(struct stream *s, struct tls_server *tls)
 {
     start_tls(s, tls_conn_server(s->net, &s->wire, tls));
+}
+
+void stream_start_tls_server_offered(struct stream *s, struct tls_server *tls)
+{
+    assert(s->offering && !s->used);
+    stream_start_tls_server(s, tls);
+    s->into_tls = true;
 }
 
 void stream_start_tls_client(struct stream *s, const struct tls_client_params *params)

@@ -55,6 +55,10 @@ size_t stream_kept(const struct stream *s);
 // used after it. TLS_READY or ERROR follows. Anything queued before goes out in clear first.
 void stream_start_tls_server(struct stream *s, struct tls_server *tls);
 void stream_start_tls_client(struct stream *s, const struct tls_client_params *params);
+// For a port that guesses: from inside the data callback, whose bytes are the very first of the
+// connection (nothing was taken or written before): they begin the client's handshake. The callback
+// then returns 0.
+void stream_start_tls_server_offered(struct stream *s, struct tls_server *tls);
 
 // Closes and frees at once; *s becomes NULL; no callback comes any more. Queued bytes: with `drain`
 // they are still sent in the background (bounded by time), without they are dropped.
