@@ -199,6 +199,19 @@ static void adopt_kept(struct accept_change *c, struct kept *k, struct link *poi
     list_append(points, &p->link);
 }
 
+// Once a process and address, although each session loop listens for itself.
+static void say_listening(struct accept *a)
+{
+    struct point *p;
+    list_each (&a->points, p, struct point, link) {
+        char text[NET_ADDR_TEXT];
+        if (!p->said)
+            log_info("listening", 0, "%s: %s", p->set->name,
+                     net_addr_format(listener_addr(p->listener), text));
+        p->said = true;
+    }
+}
+
 void accept_apply(struct accept *a, struct accept_change **change)
 {
     struct accept_change *c = *change;
@@ -211,17 +224,16 @@ void accept_apply(struct accept *a, struct accept_change **change)
         point_free(p);
     }
     list_each (&c->fresh, p, struct point, link) {
-        char text[NET_ADDR_TEXT];
         list_remove(&p->link);
         list_append(&points, &p->link);
         listener_resume(p->listener);
-        log_info("listening", 0, "%s: %s", p->set->name,
-                 net_addr_format(listener_addr(p->listener), text));
     }
     list_each (&points, p, struct point, link) {
         list_remove(&p->link);
         list_append(&a->points, &p->link);
     }
+    if (a->primary)
+        say_listening(a);
     conf_unref(&a->conf);
     a->conf = conf_ref(c->conf);
     change_free(change);
@@ -323,8 +335,10 @@ static void on_stop_time(void *ctx)
 {
     struct accept *a = ctx;
     struct session *s;
+    // Those whose message the store has wait for its answer, and hear that before the 421.
     list_each (&a->sessions, s, struct session, link) {
-        session_say_goodbye(s, 421, "4.3.2", "shutting down; try again in a minute");
+        if (!transaction_committing(s))
+            session_say_goodbye(s, 421, "4.3.2", "shutting down; try again in a minute");
     }
 }
 

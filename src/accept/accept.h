@@ -18,7 +18,7 @@ struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *st
                           struct err *err);
 // What cannot be shared by several loops: `<run_dir>/submit.sock`, where programs of this machine
 // hand in mail by SMTP and are known by their uid, and listeners at unix paths. Called for one
-// `accept` of the process; reloads then keep it so.
+// `accept` of the process, the one that says in the log where it listens; reloads then keep it so.
 bool accept_open_unix(struct accept *a, struct err *err);
 // Counts connections together with `first` (limits hold for the process, not for each loop).
 // Before any session.

@@ -35,6 +35,7 @@ struct point {
     const struct conf_listener *set;
     struct tls_server *tls; // NULL: none
     bool submit;            // the socket for programs of this machine
+    bool said;              // that it listens
 };
 
 struct verdicts; // logins that were right a moment ago (users.c)
@@ -80,12 +81,15 @@ struct session {
     const char *user;                // owned; NULL: not logged in
     struct timer clock;
     int64_t began_ms, moved_ms; // loop_now_ms: the start, the last progress
-    int64_t content_ms;         // when the message under way began to come
+    int64_t content_ms;         // when the message under way began to come; 0: none
+    int64_t fruit_ms;           // when mail last moved on: a sender, recipient or piece taken
     uint64_t progress;
     uint32_t slot, listener_slot; // in counts
     uint32_t messages;
     unsigned login_failures;
     bool eof;
+    bool guessing; // `tls: auto`: the first byte has not come
+    bool greeted;
     bool start_tls;  // as soon as the 220 is written
     bool clogged;    // the client does not read its replies
     char client[64]; // "192.0.2.1" or "uid 1000"
@@ -104,6 +108,8 @@ void session_answer(struct session *s, int verdict, const struct smtp_server_rep
 // transaction.c
 extern const struct smtp_server_ops session_ops;
 void transaction_drop(struct session *s); // what is not yet committed
+// The store has the message and has not answered: it may be on disk, so nothing may be said.
+bool transaction_committing(const struct session *s);
 
 // users.c
 struct verdicts *verdicts_new(void);

@@ -592,7 +592,8 @@ static void test_limits(void **state)
     expect(one, "220");
     expect(two, "220");
     int three = dial(&w);
-    expect(three, "421 4.7.0");
+    expect(three, "421 4.7.0 all 2 connections of this port are in use "
+                  "(listeners.test.connections)");
     close(three);
     ask(one, "QUIT\r\n", "221");
     expect(one, "");
@@ -824,6 +825,35 @@ static void test_implicit_tls(void **state)
     world_close(&w);
 }
 
+static void test_auto_tls(void **state)
+{
+    static const struct step inside[] = {{"220", "EHLO c\r\n"}, MESSAGE_STEPS};
+    static const struct step later[] = {{"220", "EHLO c\r\n"},
+                                        {"250", "STARTTLS\r\n"},
+                                        {"220", NULL},
+                                        {NULL, "EHLO c\r\n"},
+                                        MESSAGE_STEPS};
+    static const struct step plain[] = {{"220", "EHLO c\r\n"}, MESSAGE_STEPS};
+    struct world w = {.set = {.tls = LISTEN_TLS_AUTO}};
+    char facts[200];
+    world_open(&w);
+    talk(&w, inside, true, facts);
+    assert_memory_equal(facts, "TLSv1.3", 7);
+    talk(&w, later, false, facts);
+    assert_memory_equal(facts, "TLSv1.3", 7);
+    talk(&w, plain, false, facts);
+    assert_string_equal(facts, "");
+    // The first byte of a handshake, and then none.
+    int fd = dial(&w);
+    say(fd, "\x16");
+    say(fd, "\x03\x01nothing of the kind");
+    char text[100];
+    hear(fd, text, sizeof(text));
+    assert_null(strstr(text, "220"));
+    close(fd);
+    world_close(&w);
+}
+
 // ---- The drop directory. ----
 
 static void start_drop(struct world *w)
@@ -1022,23 +1052,15 @@ static void test_drop_hostile_dirs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_lost_in_data),
-        cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_no_header),
-        cmocka_unit_test(test_own_loop),
-        cmocka_unit_test(test_stranger),
-        cmocka_unit_test(test_login),
-        cmocka_unit_test(test_submit_socket),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_starttls),
-        cmocka_unit_test(test_implicit_tls),
-        cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_drop_of_others),
-        cmocka_unit_test(test_drop_hostile_dirs),
+        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_in_data),   cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_no_header),      cmocka_unit_test(test_own_loop),
+        cmocka_unit_test(test_stranger),       cmocka_unit_test(test_login),
+        cmocka_unit_test(test_submit_socket),  cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reload),         cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_starttls),       cmocka_unit_test(test_implicit_tls),
+        cmocka_unit_test(test_auto_tls),       cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_drop_of_others), cmocka_unit_test(test_drop_hostile_dirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,12 +12,14 @@
 #include <assert.h>
 #include <stdio.h>
 
+static void wind(struct session *s);
 static size_t on_data(void *ctx, const char *bytes, size_t len);
 static void on_event(void *ctx, enum stream_event event);
 static const struct stream_handler handler = {on_data, on_event};
 
 // ---- Who may come. ----
 
+enum { WHY_SIZE = 240 };
 enum admission { ADMIT_NO, ADMIT_LOGIN, ADMIT_YES };
 
 static enum admission admission_of(const struct conf_listener *set, const struct net_addr *peer)
@@ -33,7 +35,7 @@ static enum admission admission_of(const struct conf_listener *set, const struct
     return set->client_count == 0 && set->auth != LISTEN_AUTH_OFF ? ADMIT_LOGIN : ADMIT_NO;
 }
 
-static bool count_in(struct session *s, const struct net_addr *peer, char why[160])
+static bool count_in(struct session *s, const struct net_addr *peer, char why[WHY_SIZE])
 {
     struct counts *c = s->accept->counts;
     const struct conf_listener *set = s->set;
@@ -44,11 +46,20 @@ static bool count_in(struct session *s, const struct net_addr *peer, char why[16
     unsigned here = atomic_fetch_add(&c->listeners[s->listener_slot], 1) + 1;
     uint32_t per_client = set->connections_per_client;
     why[0] = '\0';
-    if (all > LIMIT_SESSIONS || (set->connections > 0 && here > set->connections))
-        snprintf(why, 160, "too many connections at once; try again in a minute");
+    if (all > LIMIT_SESSIONS)
+        snprintf(why, WHY_SIZE,
+                 "all %d connections of this server are in use; try again in a minute",
+                 LIMIT_SESSIONS);
+    else if (set->connections > 0 && here > set->connections)
+        snprintf(why, WHY_SIZE,
+                 "all %u connections of this port are in use (listeners.%.60s.connections); try "
+                 "again in a minute",
+                 set->connections, set->name);
     else if (per_client > 0 && client > per_client && !net_addr_is_loopback(peer))
-        snprintf(why, 160, "more than %u connections at once from %s; use fewer", per_client,
-                 s->client);
+        snprintf(why, WHY_SIZE,
+                 "more than %u connections at once from %s "
+                 "(listeners.%.40s.connections_per_client); use fewer",
+                 per_client, s->client, set->name);
     return why[0] == '\0';
 }
 
@@ -145,8 +156,8 @@ static bool settle(struct session *s)
 
 void session_say_goodbye(struct session *s, uint16_t code, const char *enhanced, const char *text)
 {
-    // In the middle of a handshake nobody could read it.
-    if (s->set->tls != LISTEN_TLS_IMPLICIT || stream_is_tls(s->stream))
+    // In the middle of the first handshake nobody could read it.
+    if (s->greeted)
         smtp_server_close(s->machine, code, enhanced, text, &s->accept->out);
     flush(s);
     end(s);
@@ -168,14 +179,31 @@ void session_answer(struct session *s, int verdict, const struct smtp_server_rep
 
 static void greet(struct session *s)
 {
+    s->greeted = true;
     smtp_server_greet(s->machine, &s->accept->out);
     flush(s);
+}
+
+// The first byte of a client that may speak first tells whether it speaks TLS: 22 is the record of
+// a handshake (RFC 8446 section 5.1), and begins no command. False: TLS has begun.
+static bool guess(struct session *s, char first)
+{
+    s->guessing = false;
+    wind(s);
+    if (first == 22) {
+        stream_start_tls_server_offered(s->stream, s->tls);
+        return false;
+    }
+    greet(s);
+    return true;
 }
 
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct session *s = ctx;
     struct accept *a = s->accept;
+    if (s->guessing && !guess(s, bytes[0]))
+        return 0;
     size_t taken = smtp_server_input(s->machine, bytes, len, &a->out);
     if (smtp_server_progress(s->machine) != s->progress) {
         s->progress = smtp_server_progress(s->machine);
@@ -192,13 +220,11 @@ static void on_event(void *ctx, enum stream_event event)
 {
     struct session *s = ctx;
     switch (event) {
-    case STREAM_TLS_READY: {
-        bool begin = s->set->tls == LISTEN_TLS_IMPLICIT && s->progress == 0;
+    case STREAM_TLS_READY:
         smtp_server_tls_ready(s->machine);
-        if (begin)
+        if (!s->greeted)
             greet(s);
         break;
-    }
     case STREAM_DRAINED:
         if (s->clogged) {
             s->clogged = false;
@@ -223,12 +249,15 @@ static void on_event(void *ctx, enum stream_event event)
 
 static void wind(struct session *s)
 {
+    bool content = smtp_server_in_content(s->machine);
     int64_t now = loop_now_ms(s->accept->loop);
-    int64_t limit =
-        smtp_server_in_content(s->machine) ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
+    int64_t limit = content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
     int64_t left = s->moved_ms + limit - now;
     if (left > LIMIT_COMMAND_MS)
         left = LIMIT_COMMAND_MS;
+    int64_t fruit = s->fruit_ms + LIMIT_FRUITLESS_MS - now;
+    if (!content && fruit < left)
+        left = fruit;
     int64_t all = s->began_ms + LIMIT_SESSION_MS - now;
     timer_start(&s->clock, left < all ? left : all);
 }
@@ -238,6 +267,12 @@ static void on_clock(void *ctx)
 {
     struct session *s = ctx;
     int64_t now = loop_now_ms(s->accept->loop);
+    if (s->guessing) { // a client that waits for us does not speak TLS
+        s->guessing = false;
+        greet(s);
+        wind(s);
+        return;
+    }
     if (now >= s->began_ms + LIMIT_SESSION_MS && !smtp_server_waiting(s->machine)) {
         session_say_goodbye(s, 421, "4.4.2", "connected for too long; connect again");
         return;
@@ -245,14 +280,17 @@ static void on_clock(void *ctx)
     bool content = smtp_server_in_content(s->machine);
     int64_t limit = content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
     if (smtp_server_waiting(s->machine)) {
-        s->moved_ms = now; // our own slowness
-    } else if (content && now >= s->content_ms + LIMIT_TRANSACTION_MS) {
+        s->moved_ms = s->fruit_ms = now; // our own slowness
+    } else if (s->content_ms != 0 && now >= s->content_ms + LIMIT_TRANSACTION_MS) {
         session_say_goodbye(s, 421, "4.4.2", "the message took longer than an hour; goodbye");
         return;
     } else if (now >= s->moved_ms + limit) {
         session_say_goodbye(s, 421, "4.4.2",
                             content ? "no part of the message came for 10 minutes; goodbye"
                                     : "no command came for 5 minutes; goodbye");
+        return;
+    } else if (!content && now >= s->fruit_ms + LIMIT_FRUITLESS_MS) {
+        session_say_goodbye(s, 421, "4.4.2", "no mail came for 10 minutes; goodbye");
         return;
     }
     wind(s);
@@ -287,7 +325,7 @@ static void turn_away(struct session *s, const char *line)
 // False: turned away.
 static bool let_in(struct session *s, enum admission admission)
 {
-    char why[160], line[400];
+    char why[WHY_SIZE], line[400];
     if (!count_in(s, stream_peer(s->stream), why)) {
         snprintf(line, sizeof(line), "421 4.7.0 %s\r\n", why);
         log_warn("refused", 0, "client %s at %s: %s", s->client, s->set->name, why);
@@ -316,7 +354,7 @@ void session_begin(struct point *point, struct stream *stream)
     s->set = point->set;
     s->tls = point->tls != NULL ? tls_server_ref(point->tls) : NULL;
     s->stream = stream;
-    s->began_ms = s->moved_ms = loop_now_ms(a->loop);
+    s->began_ms = s->moved_ms = s->fruit_ms = loop_now_ms(a->loop);
     stream_attach(stream, &handler, s);
     timer_init(&s->clock, a->loop, on_clock, s);
     name_client(s);
@@ -327,6 +365,11 @@ void session_begin(struct point *point, struct stream *stream)
         return;
     make_settings(s, admission == ADMIT_LOGIN);
     s->machine = smtp_server_new(&s->settings, &session_ops, s);
+    s->guessing = s->set->tls == LISTEN_TLS_AUTO;
+    if (s->guessing) {
+        timer_start(&s->clock, LIMIT_GUESS_MS);
+        return;
+    }
     if (s->set->tls == LISTEN_TLS_IMPLICIT)
         stream_start_tls_server(stream, s->tls);
     else

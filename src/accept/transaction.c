@@ -50,11 +50,17 @@ void transaction_drop(struct session *s)
     if (t == NULL)
         return;
     s->transaction = NULL;
+    s->content_ms = 0;
     t->session = NULL;
     if (t->commit.done != NULL)
         s->accept->orphans++;
     else
         transaction_free(t);
+}
+
+bool transaction_committing(const struct session *s)
+{
+    return s->transaction != NULL && s->transaction->commit.done != NULL;
 }
 
 static int refuse_for_now(struct smtp_server_reply *reply, const struct err *why)
@@ -118,6 +124,7 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
         .listener = arena_dup(arena, str_of(s->set->name)),
     };
     s->transaction = t;
+    s->fruit_ms = loop_now_ms(a->loop);
     return 1;
 }
 
@@ -155,6 +162,7 @@ static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_s
         .orcpt = arena_dup(t->arena, str_of(rcpt->params->orcpt)),
         .notify = rcpt->params->notify,
     };
+    s->fruit_ms = loop_now_ms(s->accept->loop);
     return 1;
 }
 
@@ -285,8 +293,10 @@ static void header_done(struct transaction *t)
 
 static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_reply *reply)
 {
-    struct transaction *t = ((struct session *)ctx)->transaction;
+    struct session *s = ctx;
+    struct transaction *t = s->transaction;
     t->octets += len;
+    s->fruit_ms = loop_now_ms(t->accept->loop);
     if (t->header == NULL)
         return append(t, bytes, len, reply);
     header_scan_feed(t->header, bytes, len);
@@ -329,6 +339,8 @@ static void committed(struct store_commit *commit)
         return;
     }
     s->transaction = NULL;
+    s->content_ms = 0;
+    s->fruit_ms = loop_now_ms(a->loop);
     s->messages += verdict > 0;
     session_answer(s, verdict, &reply);
 }

@@ -22,10 +22,12 @@ enum {
     LIMIT_SESSION_MESSAGES = 100000,              // transactions a connection
     LIMIT_SESSIONS = 4000,                        // inbound connections, all listeners
     LIMIT_SESSIONS_PER_CLIENT = 200,              // by IP address; loopback is free of it
-    LIMIT_REPLY_QUEUE = 256 * 1024, // replies a client has not read before we stop reading it
-    LIMIT_COMMAND_MS = 300 * 1000,  // waiting for a command
-    LIMIT_DATA_MS = 600 * 1000,     // without progress in a body
+    LIMIT_REPLY_QUEUE = 256 * 1024,  // replies a client has not read before we stop reading it
+    LIMIT_COMMAND_MS = 300 * 1000,   // waiting for a command
+    LIMIT_DATA_MS = 600 * 1000,      // without progress in a body
+    LIMIT_FRUITLESS_MS = 600 * 1000, // of a session in which no mail moves on
     LIMIT_SESSION_MS = 24 * 3600 * 1000,
+    LIMIT_GUESS_MS = 300, // `tls: auto`: for the first byte, before the banner is said
     LIMIT_LISTEN_BACKLOG = 1024,
 
     // SMTP out

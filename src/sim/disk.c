@@ -74,6 +74,7 @@ static uint64_t used_bytes, limit_bytes;
 static bool lose_syncs;
 static struct {
     uint64_t calls, fail_at;
+    int64_t stall_us; // of the next call
     int code;
     bool then_on;
 } ops[WORLD_DISK_OPS];
@@ -85,6 +86,11 @@ void world_disk_fail(enum world_disk_op op, uint64_t nth, int code, bool from_th
     ops[op].fail_at = nth > 0 ? ops[op].calls + nth : 0;
     ops[op].code = code;
     ops[op].then_on = from_then_on;
+}
+
+void world_disk_stall(enum world_disk_op op, int64_t ms)
+{
+    ops[op].stall_us = ms * 1000;
 }
 
 void world_disk_heal(void)
@@ -125,6 +131,9 @@ static int disk_call(enum world_disk_op op, enum sim_owner caller)
         sim_spend_us(50 + (int64_t)sim_below(sim_chance(5) ? 1000000 : 3000));
     else
         sim_spend_us(1 + (int64_t)sim_below(sim_chance(20) ? 5000 : 20));
+    if (ops[op].stall_us > 0)
+        sim_spend_us(ops[op].stall_us);
+    ops[op].stall_us = 0;
     uint64_t at = ops[op].fail_at;
     if (at == 0 || (ops[op].then_on ? ops[op].calls < at : ops[op].calls != at))
         return 0;

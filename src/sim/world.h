@@ -141,6 +141,8 @@ enum world_disk_op {
 // The daemon's nth such call from now fails with `code`, and all after it too when `from_then_on`.
 // A sync that fails loses the dirty data, and the next one "succeeds", as on Linux. nth 0: none.
 void world_disk_fail(enum world_disk_op op, uint64_t nth, int code, bool from_then_on);
+// The daemon's next such call takes so long.
+void world_disk_stall(enum world_disk_op op, int64_t ms);
 void world_disk_heal(void); // no more failures, no limit
 uint64_t world_disk_calls(enum world_disk_op op);
 void world_disk_limit(uint64_t bytes); // ENOSPC beyond; UINT64_MAX: none
