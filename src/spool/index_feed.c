@@ -201,6 +201,17 @@ static bool make_private(struct store *store, struct err *err)
     return true;
 }
 
+static void say_remedy(struct index_feed *feed, struct err *err)
+{
+    int rc = feed->db != NULL ? sqlite3_errcode(feed->db) : SQLITE_OK;
+    if (rc != SQLITE_NOTADB && rc != SQLITE_CORRUPT)
+        return;
+    struct err why = *err;
+    err_set(err,
+            "%s. No mail is lost: `waypost spool rebuild` makes %s/index.db anew from the journal",
+            why.text, feed->store->dir);
+}
+
 struct index_feed *index_feed_open(struct store *store, struct err *err)
 {
     struct index_feed *feed = xcalloc(1, sizeof(*feed));
@@ -222,9 +233,11 @@ struct index_feed *index_feed_open(struct store *store, struct err *err)
               index_db_exec(feed->db, schema, err);
     for (int i = 0; ok && i < STATEMENTS; i++)
         ok = (feed->stmt[i] = index_db_prepare(feed->db, statements[i], err)) != NULL;
-    if (!ok || !load_place(feed, err))
-        feed_free(&feed);
-    return feed;
+    if (ok && load_place(feed, err))
+        return feed;
+    say_remedy(feed, err);
+    feed_free(&feed);
+    return NULL;
 }
 
 // ---- Changing messages. ----
@@ -253,7 +266,8 @@ static struct entry *load_entry(struct index_feed *feed, uint64_t id)
         return e;
     sqlite3_stmt *s = bound(feed, LOAD);
     sqlite3_bind_int64(s, 1, (sqlite3_int64)id);
-    if (sqlite3_step(s) == SQLITE_ROW) {
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
         e = new_entry(feed, id);
         e->state = (enum rcpt_state)sqlite3_column_int(s, 0);
         e->held = sqlite3_column_int(s, 1) != 0;
@@ -268,6 +282,10 @@ static struct entry *load_entry(struct index_feed *feed, uint64_t id)
             memcpy(e->states, sqlite3_column_blob(s, 6), e->count);
         buf_append(&e->transcript, sqlite3_column_blob(s, 7), (size_t)sqlite3_column_bytes(s, 7));
         add_entry(feed, e);
+    } else if (rc != SQLITE_DONE) {
+        struct err err;
+        index_db_err(feed->db, &err, "the index cannot be read");
+        broke(feed, &err);
     }
     sqlite3_reset(s);
     return e;
@@ -531,11 +549,11 @@ static bool write_entry(struct index_feed *feed, struct entry *e)
     return run(feed, which);
 }
 
-static void sweep_old(struct index_feed *feed)
+static bool sweep_old(struct index_feed *feed)
 {
     int64_t now_ms = clock_wall_ms();
     if (feed->swept_ms != 0 && now_ms >= feed->swept_ms && now_ms - feed->swept_ms < SWEEP_MS)
-        return;
+        return true;
     feed->swept_ms = now_ms;
     sqlite3_stmt *s = bound(feed, SWEEP);
     sqlite3_bind_int64(s, 1, (sqlite3_int64)feed->sweep_after);
@@ -546,8 +564,8 @@ static void sweep_old(struct index_feed *feed)
     sqlite3_bind_int(s, 2, SWEEP_ROWS);
     uint64_t to = sqlite3_step(s) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
     sqlite3_reset(s);
-    run(feed, SWEEP);
     feed->sweep_after = to; // 0 behind the last: begins anew
+    return run(feed, SWEEP);
 }
 
 static void drop_batch(struct index_feed *feed)
@@ -580,16 +598,17 @@ static void write_batch(struct index_feed *feed)
 {
     if (feed->frames == 0)
         return;
-    bool ok = run(feed, BEGIN);
+    bool ok = !feed->broken && run(feed, BEGIN);
     for (struct entry *e = feed->first; ok && e != NULL; e = e->next)
         ok = write_entry(feed, e);
-    if (ok)
-        sweep_old(feed);
+    ok = ok && sweep_old(feed);
     sqlite3_stmt *s = bound(feed, PLACE);
     sqlite3_bind_int64(s, 1, (sqlite3_int64)feed->segment);
     sqlite3_bind_int64(s, 2, (sqlite3_int64)feed->scan.at);
     sqlite3_bind_int64(s, 3, (sqlite3_int64)feed->sequence);
-    ok = ok && run(feed, PLACE) && run(feed, COMMIT);
+    // SQLite takes a transaction back by itself when memory or the disk fails; the place alone
+    // would then stand for rows that are not there.
+    ok = ok && sqlite3_get_autocommit(feed->db) == 0 && run(feed, PLACE) && run(feed, COMMIT);
     drop_batch(feed);
     if (!ok)
         return;
