@@ -33,6 +33,11 @@ void blob_unref(struct blob **blob)
     xfree(b);
 }
 
+void blob_forget_all(void)
+{
+    atomic_store(&total, 0);
+}
+
 size_t blob_total(void)
 {
     return atomic_load(&total);

@@ -21,3 +21,5 @@ void blob_unref(struct blob **blob); // NULL is fine; clears the pointer
 
 // Bytes held by all blobs of the process, for the ceiling LIMIT_BODY_MEMORY.
 size_t blob_total(void);
+// All blobs went at once with the memory they lay in: the simulated world's crash alone.
+void blob_forget_all(void);

@@ -8,6 +8,7 @@
 //  3. A crash jumps only out of daemon code: at the door of a sys call (SIM_CALL) or in the
 //     allocator. The world's structures are whole at both.
 #include "sim/inside.h"
+#include "base/blob.h"
 #include "sys/worker.h"
 
 #include <setjmp.h>
@@ -169,6 +170,7 @@ static void crash_now(enum world_crash how)
     disk_crash(how);
     loops_crash();
     sim_drop_daemon_memory();
+    blob_forget_all();
 }
 
 void world_crash(enum world_crash how)

@@ -4,6 +4,7 @@
 // all of the daemon.
 #include "sim/world.h"
 
+#include "base/blob.h"
 #include "base/mem.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -850,9 +851,25 @@ static void test_peers_outlive_a_crash(void **state)
     }
 }
 
+static void boot_blob(void *ctx)
+{
+    assert_non_null(blob_try_new(1000));
+}
+
+static void blobs_are_forgotten_in_a_crash(void **state)
+{
+    world_new(77);
+    assert_int_equal(world_boot(boot_blob, NULL), WORLD_RAN);
+    assert_true(blob_total() >= 1000);
+    world_crash(WORLD_KILLED);
+    assert_int_equal(blob_total(), 0);
+    world_free();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blobs_are_forgotten_in_a_crash),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_kept_bytes),
         cmocka_unit_test(test_link_faults),
