@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: ISC
 """Checks that the arrows between the rooms of src/ run one way (src/ROOMS), that foreign headers stay in their room, that
-banned functions are not used, and that every source opens as the house wants it."""
+banned functions are not used, that every source opens as the house wants it, and that the real world (src/sys) and the
+simulated one (src/sim) define what the public headers of src/sys declare, all of it and each of them once."""
 import pathlib
 import re
 import sys
@@ -37,9 +38,62 @@ def read_rooms():
     return level, may, only
 
 
+def outermost(text):
+    """The code outside of braces, each body standing as {}, without preprocessor lines and attributes."""
+    text = re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", "", strip(text), flags=re.M)
+    text = re.sub(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)", "", text)
+    out, depth = [], 0
+    for part in re.split(r"([{}])", text):
+        depth -= part == "}"
+        if depth == 0 or (part == "{" and depth == 1):
+            out.append(part)
+        depth += part == "{"
+        if part == "{" and depth == 1:
+            out.append("{")
+    return re.sub(r"\{+\s*\}", "{}", "".join(out))
+
+
+def symbol(chunk):
+    """The name that a declaration or the head of a definition makes known to others; None when it makes none."""
+    chunk = chunk.replace("{}", " ").strip()
+    if re.match(r"(static|typedef|_Static_assert)\b", chunk):
+        return None
+    name = re.search(r"\b(\w+)\s*\((?!\s*\*)", chunk) or re.match(r"extern\b.*?(\w+)(?:\s*\[[^\]]*\])*$", chunk, re.S)
+    return name.group(1) if name else None
+
+
+def world_faults():
+    promised, faults = {}, []
+    for path in sorted((SRC / "sys").glob("*.h")):
+        if "Not for other rooms" in path.read_text():
+            continue
+        for chunk in outermost(path.read_text()).split(";"):
+            # A struct or an inline function may stand before it without a semicolon.
+            name = symbol(re.split(r"\{\}(?=\s*\n)", chunk)[-1])
+            if name:
+                promised[name] = path.name
+    for world in ("sys", "sim"):
+        made = {}
+        for path in sorted((SRC / world).glob("*.c")):
+            if path.name.endswith("_test.c"):
+                continue
+            for chunk in outermost(path.read_text()).replace("{}", "{};").split(";"):
+                name = symbol(chunk) if chunk.endswith("{}") else None
+                if name:
+                    made.setdefault(name, []).append(path.name)
+        for name, header in promised.items():
+            if name not in made:
+                faults.append(f"{world}: does not define {name}, which sys/{header} declares")
+        faults += [f"{world}: {name} is defined in {' and '.join(paths)}" for name, paths in made.items()
+                   if name in promised and len(paths) > 1]
+    if len(promised) < 50:
+        faults.append(f"rooms.py: only {len(promised)} declarations understood in src/sys")
+    return faults
+
+
 def main():
     level, may, only = read_rooms()
-    faults = []
+    faults = world_faults()
     for room, rooms in may.items():
         for other in rooms:
             if level[other] > level[room]:

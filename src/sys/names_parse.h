@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// A DNS answer packet, read without trusting it. Pure.
+// A DNS answer packet, read without trusting it. Pure. Not for other rooms.
 #pragma once
 
 #include "base/arena.h"
