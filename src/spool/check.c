@@ -163,12 +163,38 @@ static void rebuild_look(void *ctx)
         timer_start(&r->timer, 20);
 }
 
-static bool remove_index(const char *dir, struct err *err)
+static void rebuild_frame(void *ctx, const struct scan_frame *f)
+{
+}
+
+static void rebuild_damage(void *ctx, uint64_t segment, uint64_t from, uint64_t to,
+                           const char *text)
+{
+    struct rebuild *r = ctx;
+    r->until = segment;
+}
+
+// The last damaged segment, bodies looked at, too, which a start does not do.
+static bool find_damage(struct store *store, struct rebuild *r, struct err *err)
+{
+    size_t count;
+    uint64_t *numbers = store_list_segments(store, FILE_READ, &count, err);
+    struct walk walk = {.set = store->set,
+                        .verify = true,
+                        .ctx = r,
+                        .frame = rebuild_frame,
+                        .damage = rebuild_damage};
+    bool ok = numbers != NULL && journal_walk(&walk, numbers, count, err);
+    xfree(numbers);
+    return ok;
+}
+
+static bool rebuild_prepare(const char *dir, struct rebuild *r, struct err *err)
 {
     static const char *const endings[] = {"", "-wal", "-shm"};
     struct store_settings settings = {.dir = dir, .no_index = true};
     struct store *store = store_new(&settings);
-    bool ok = store_lock(store, err);
+    bool ok = store_lock(store, err) && find_damage(store, r, err);
     for (size_t i = 0; ok && i < sizeof(endings) / sizeof(endings[0]); i++) {
         char path[SPOOL_PATH];
         snprintf(path, sizeof(path), "%.900s/index.db%s", store->dir, endings[i]);
@@ -182,13 +208,12 @@ bool spool_rebuild(const char *dir, struct buf *report, struct err *err)
 {
     struct store_settings settings = {.dir = dir, .rescue = true};
     struct rebuild r = {0};
-    if (!remove_index(dir, err))
+    if (!rebuild_prepare(dir, &r, err))
         return false;
     r.store = store_open(&settings, rebuild_adopt, &r, err);
     if (r.store == NULL)
         return false;
     r.store->maintenance = true;
-    r.until = atomic_load(&r.store->damaged_until);
     atomic_store(&r.store->compact_until, r.until);
     r.loop = loop_new("rebuild");
     store_start(r.store, r.loop, rebuild_adopt, rebuild_moved, &r);

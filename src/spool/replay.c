@@ -73,7 +73,6 @@ static void quarantine(struct store *store, uint64_t number, uint64_t from, uint
 static void on_damage(void *ctx, uint64_t segment, uint64_t from, uint64_t to, const char *text)
 {
     struct replay *r = ctx;
-    atomic_store(&r->store->damaged_until, segment);
     log_error("damaged", 0, "%s; the bytes are kept in %s/corrupt", text, r->store->dir);
     quarantine(r->store, segment, from, to);
 }

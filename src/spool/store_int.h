@@ -114,7 +114,6 @@ struct store {
     _Atomic uint64_t oldest, active; // segments, as the committer sees them
     _Atomic uint64_t compact_until;  // moved forward whatever the garbage
     _Atomic uint64_t uncompactable;  // a segment that is left alone
-    _Atomic uint64_t damaged_until;  // the last segment the replay found damaged
     atomic_bool disk_low;
     // Statistics
     _Atomic uint64_t segments, live_bytes, groups, records, syncs, committed;

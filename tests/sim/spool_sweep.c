@@ -437,6 +437,26 @@ static void test_each_allocation_fails(void **state)
     }
 }
 
+// The disk is full: new mail is refused, but what becomes of the old can still be written.
+static void test_results_fit_on_a_full_disk(void **state)
+{
+    unsigned refused = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        new_world(seed);
+        world_disk_limit((2 + seed) * SEGMENT);
+        work(true);
+        for (size_t i = 0; i < told_count; i++) {
+            refused += told[i].refused;
+            // Each attempt that was said was durable in the end.
+            if (told[i].tries_said != told[i].tries_durable)
+                fail_msg("seed %" PRIu64 ": an attempt could not be recorded", seed);
+        }
+        verify("limit", seed);
+        world_free();
+    }
+    assert_true(refused > 0);
+}
+
 static void test_control_loses_mail(void **state)
 {
     unsigned lost_mail = 0;
@@ -466,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_power_cut_at_each_call),
         cmocka_unit_test(test_power_cut_at_each_call_of_a_start),
         cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_results_fit_on_a_full_disk),
         cmocka_unit_test(test_control_loses_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
