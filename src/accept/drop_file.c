@@ -100,8 +100,7 @@ static bool parse_mail(struct str line, struct arena *arena, struct envelope *e,
     return true;
 }
 
-static bool parse_rcpt(struct str line, struct arena *arena, struct envelope *e, size_t *room,
-                       struct err *err)
+static bool parse_rcpt(struct str line, struct arena *arena, struct envelope *e, struct err *err)
 {
     struct address a;
     struct smtp_rcpt_params params;
@@ -116,14 +115,7 @@ static bool parse_rcpt(struct str line, struct arena *arena, struct envelope *e,
         return damaged(err, "a recipient without domain");
     if (!smtp_rcpt_params_parse(str_make(line.ptr + a.used, line.len - a.used), &params, &reply))
         return damaged(err, reply.text);
-    if (e->count == *room) {
-        *room = *room == 0 ? 4 : *room * 2;
-        struct envelope_rcpt *more = arena_alloc(arena, *room * sizeof(*more));
-        if (e->count > 0)
-            memcpy(more, e->rcpts, e->count * sizeof(*more));
-        e->rcpts = more;
-    }
-    e->rcpts[e->count++] = (struct envelope_rcpt){
+    *envelope_add(e, arena) = (struct envelope_rcpt){
         .address = arena_dup(arena, address_str(&a)),
         .orcpt = arena_dup(arena, str_of(params.orcpt)),
         .notify = params.notify,
@@ -136,14 +128,13 @@ bool drop_parse(struct str file, struct arena *arena, struct envelope *e_out,
 {
     struct str line;
     uint64_t size;
-    size_t room = 0;
     *e_out = (struct envelope){0};
     if (!str_split(&file, '\n', &line) || !str_eq(line, str_of(magic)))
         return damaged(err, "not a drop file");
     if (!str_split(&file, '\n', &line) || !parse_mail(line, arena, e_out, &size, err))
         return file.len == 0 ? damaged(err, "cut off") : false;
     while (str_split(&file, '\n', &line) && line.len > 0) {
-        if (!parse_rcpt(line, arena, e_out, &room, err))
+        if (!parse_rcpt(line, arena, e_out, err))
             return false;
     }
     if (e_out->count == 0 || e_out->count > LIMIT_RECIPIENTS)

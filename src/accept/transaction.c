@@ -24,7 +24,6 @@ struct transaction {
     struct session *session; // NULL: gone, only while the commit is under way
     struct arena *arena;
     struct envelope envelope;
-    size_t rcpt_room;
     uint64_t id;
     uint64_t size_hint;
     uint64_t octets;
@@ -149,15 +148,7 @@ static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_s
                               s->set->name);
         return -1;
     }
-    struct envelope *e = &t->envelope;
-    if (e->count == t->rcpt_room) {
-        t->rcpt_room = t->rcpt_room == 0 ? 2 : t->rcpt_room * 2;
-        struct envelope_rcpt *more = arena_alloc(t->arena, t->rcpt_room * sizeof(*more));
-        if (e->count > 0)
-            memcpy(more, e->rcpts, e->count * sizeof(*more));
-        e->rcpts = more;
-    }
-    e->rcpts[e->count++] = (struct envelope_rcpt){
+    *envelope_add(&t->envelope, t->arena) = (struct envelope_rcpt){
         .address = full_address(s, t->arena, rcpt->address),
         .orcpt = arena_dup(t->arena, str_of(rcpt->params->orcpt)),
         .notify = rcpt->params->notify,

@@ -104,6 +104,21 @@ static bool unpack_rcpts(struct str *in, struct arena *arena, struct envelope *e
     return true;
 }
 
+struct envelope_rcpt *envelope_add(struct envelope *e, struct arena *arena)
+{
+    // The array is full at 0 and at each power of two.
+    if ((e->count & (e->count - 1)) == 0) {
+        size_t room = e->count == 0 ? 1 : e->count * 2;
+        struct envelope_rcpt *more = arena_alloc(arena, room * sizeof(*more));
+        if (e->count > 0)
+            memcpy(more, e->rcpts, e->count * sizeof(*more));
+        e->rcpts = more;
+    }
+    struct envelope_rcpt *added = &e->rcpts[e->count++];
+    *added = (struct envelope_rcpt){0};
+    return added;
+}
+
 bool envelope_unpack(struct str packed, struct arena *arena, struct envelope *e_out)
 {
     struct envelope e = {0};

@@ -37,6 +37,10 @@ struct envelope {
     struct envelope_rcpt *rcpts;
 };
 
+// One more recipient, all zero, to be filled. Only for an envelope that began empty and grows by
+// this alone, in one arena; the recipients before move.
+struct envelope_rcpt *envelope_add(struct envelope *e, struct arena *arena);
+
 // The packed form, version first; grows only at its end, so that older records stay readable.
 bool envelope_pack(struct buf *out, const struct envelope *e);
 // Texts are borrowed from `packed`; the array of recipients lives in the arena. False when damaged

@@ -169,6 +169,21 @@ static void a_full_buffer_keeps_what_it_had(void **state)
     buf_free(&b);
 }
 
+static void recipients_are_added_one_by_one(void **state)
+{
+    struct arena *arena = arena_new();
+    struct envelope e = {0};
+    for (size_t i = 0; i < 1000; i++) {
+        struct envelope_rcpt *r = envelope_add(&e, arena);
+        assert_true(r->address.len == 0 && r->orcpt.len == 0 && r->notify == 0);
+        r->address = str_of(arena_printf(arena, "%zu@b.example", i));
+    }
+    assert_int_equal(e.count, 1000);
+    for (size_t i = 0; i < e.count; i++)
+        assert_str(e.rcpts[i].address, str_of(arena_printf(arena, "%zu@b.example", i)));
+    arena_free(&arena);
+}
+
 static void the_domain_stands_behind_the_last_at(void **state)
 {
     assert_str(envelope_domain(STR("a@b.example")), STR("b.example"));
@@ -187,6 +202,7 @@ int main(void)
         cmocka_unit_test(lies_about_lengths_cost_nothing),
         cmocka_unit_test(a_common_message_takes_under_120_bytes),
         cmocka_unit_test(a_full_buffer_keeps_what_it_had),
+        cmocka_unit_test(recipients_are_added_one_by_one),
         cmocka_unit_test(the_domain_stands_behind_the_last_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
