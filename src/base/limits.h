@@ -70,6 +70,13 @@ enum {
     LIMIT_OUTCOME_TEXT = 512,   // a remote reply as kept in a record
     LIMIT_DSN_BODY = 50 * 1024, // the returned part of the original
     LIMIT_LOG_LINE = 2048,
-    LIMIT_CONTROL_LINE = 64 * 1024, // a request on the control socket
+    LIMIT_CONTROL_LINE = 64 * 1024,      // a request on the control socket
+    LIMIT_CONTROL_REQUEST_MS = 5 * 1000, // for the request to be whole
+    LIMIT_CONTROL_STALL_MS = 600 * 1000, // for an answer to be read
+    LIMIT_CONTROL_QUEUE = 256 * 1024,    // of an answer not read yet before it goes on
+    LIMIT_CONTROL_OPERATORS = 200,       // connections of root and the daemon's user
+    LIMIT_CONTROL_USERS = 64,            // of all other users
+    LIMIT_CONTROL_PER_USER = 8,          // of one of these
+    LIMIT_CONTROL_LOG = 1000,            // messages of one answer to one of these
     LIMIT_CONFIG_FILE = 4 * 1024 * 1024,
 };

@@ -5,7 +5,9 @@
 #include "sys/stream.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 struct call {
     struct loop *loop;
@@ -78,6 +80,13 @@ static void encode(struct buf *out, const char *arg)
     buf_putc(out, '\n');
 }
 
+// 0 when the answer goes to no terminal.
+static unsigned columns(void)
+{
+    struct winsize size;
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 int control_call(const char *path, int argc, const char *const *argv, struct err *err)
 {
     static const struct stream_handler handler = {on_data, on_event};
@@ -90,7 +99,11 @@ int control_call(const char *path, int argc, const char *const *argv, struct err
     struct call c = {.loop = loop_new("control"), .err = err};
     buf_init(&c.request, LIMIT_CONTROL_LINE);
     buf_init(&c.line, LIMIT_CONTROL_LINE + 16);
-    buf_puts(&c.request, "waypost 1\n");
+    unsigned width = columns();
+    buf_puts(&c.request, "waypost 1");
+    if (width > 0)
+        buf_printf(&c.request, " %u", width);
+    buf_putc(&c.request, '\n');
     for (int i = 0; i < argc; i++)
         encode(&c.request, argv[i]);
     buf_putc(&c.request, '\n');

@@ -2,18 +2,14 @@
 // queue classic (mailq): what waits, in the layout that scripts have read since the days of
 // sendmail.
 #include "base/base64.h"
-#include "base/mem.h"
 #include "base/timefmt.h"
 #include "control/command.h"
 #include "sys/clock.h"
-#include "sys/stream.h"
 
 #include <stdio.h>
 
-enum { MAILQ_PAGE = 200 };
-
-struct pages {
-    uint64_t after, count, bytes;
+struct sums {
+    uint64_t count, bytes;
 };
 
 // "Sat Nov 21 14:02:11", local.
@@ -52,49 +48,29 @@ static void entry(struct reply *r, const struct queue_message_view *v)
     reply_line(r, "%s", "");
 }
 
-static void finish(struct reply *r, const struct pages *p)
+static void each(struct reply *r, const struct queue_message_view *v)
 {
-    if (p->count == 0)
+    struct sums *s = r->ctx;
+    if (s->count++ == 0)
+        reply_line(r, "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------");
+    s->bytes += v->size;
+    entry(r, v);
+}
+
+static void finish(struct reply *r)
+{
+    const struct sums *s = r->ctx;
+    if (s->count == 0)
         reply_line(r, "Mail queue is empty");
     else
         reply_line(r, "-- %llu Kbytes in %llu Request%s.",
-                   (unsigned long long)(p->bytes + 1023) / 1024, (unsigned long long)p->count,
-                   p->count == 1 ? "" : "s");
+                   (unsigned long long)(s->bytes + 1023) / 1024, (unsigned long long)s->count,
+                   s->count == 1 ? "" : "s");
     reply_end(r, 0);
-}
-
-static void page(struct reply *r)
-{
-    struct pages *p = r->ctx;
-    uint64_t ids[MAILQ_PAGE];
-    struct queue *q = r->control->parts.queue;
-    do {
-        size_t n = queue_list(q, p->after, STR(""), ids, MAILQ_PAGE);
-        for (size_t i = 0; i < n; i++) {
-            struct arena *arena = arena_new();
-            struct queue_message_view v;
-            p->after = ids[i];
-            if (queue_show(q, ids[i], arena, &v)) {
-                if (p->count++ == 0)
-                    reply_line(r, "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient----"
-                                  "---");
-                p->bytes += v.size;
-                entry(r, &v);
-            }
-            arena_free(&arena);
-        }
-        if (n < MAILQ_PAGE) {
-            finish(r, p);
-            return;
-        }
-        // A reader slower than we are is not given the whole queue at once.
-        stream_flush(r->stream);
-    } while (stream_queued(r->stream) == 0);
 }
 
 void cmd_queue_classic(struct reply *r)
 {
-    r->ctx = arena_alloc(r->arena, sizeof(struct pages));
-    r->drained = page;
-    page(r);
+    r->ctx = arena_alloc(r->arena, sizeof(struct sums));
+    queue_each(r, STR(""), each, finish);
 }

@@ -14,7 +14,8 @@
 
 enum {
     LOG_MAX = 100000,     // of --max
-    LOG_PAGE = 500,       // changes of one look with -f
+    LOG_PAGE = 500,       // of one question to the index
+    LOG_PAGES = 200,      // looked through for the mail of one user
     WAIT_LOOK_MS = 50,    // between two looks with --wait
     FOLLOW_LOOK_MS = 400, // with -f
     DEFERRED_MS = 2000,   // a next try later than this is not waited for
@@ -37,6 +38,7 @@ struct look {
     uint64_t id;
     struct index_filter filter; // its texts live in `texts`
     struct arena *texts;
+    struct str own; // only mail of this client; empty: any
     bool transcripts, waits;
     int64_t until_ms; // loop time
 
@@ -47,6 +49,7 @@ struct look {
     int found;
     uint64_t position;
     bool positioned;
+    bool past; // FOLLOW: found by time, not by change
     struct err err;
 
     size_t told; // events
@@ -81,6 +84,61 @@ static void end(struct look *l, int status)
 
 // ---- Asking, on a worker ----
 
+static void keep(struct look *l, const struct index_message *m)
+{
+    struct index_message *k = &l->messages[l->count++];
+    *k = *m;
+    k->sender = arena_dup(l->arena, m->sender);
+    k->recipients = arena_dup(l->arena, m->recipients);
+    k->subject = arena_dup(l->arena, m->subject);
+    k->client = arena_dup(l->arena, m->client);
+    k->user = arena_dup(l->arena, m->user);
+    k->gateway = arena_dup(l->arena, m->gateway);
+}
+
+// The index is not ordered by client: others' mail is passed over, newest first, within bounds.
+static bool find_own(struct look *l)
+{
+    struct arena *arena = arena_new();
+    struct index_filter page = l->filter;
+    struct index_message *found;
+    size_t n = LOG_PAGE;
+    bool ok = true;
+    page.limit = LOG_PAGE;
+    l->messages = arena_alloc(l->arena, l->filter.limit * sizeof(*l->messages));
+    l->count = 0;
+    for (int i = 0; ok && i < LOG_PAGES && n == LOG_PAGE && l->count < l->filter.limit; i++) {
+        arena_clear(arena);
+        ok = index_find(l->index, &page, arena, &found, &n, &l->err);
+        for (size_t k = 0; ok && k < n && l->count < l->filter.limit; k++)
+            if (str_eq(found[k].client, l->own))
+                keep(l, &found[k]);
+        if (ok && n > 0)
+            page.before_id = found[n - 1].id;
+    }
+    arena_free(&arena);
+    return ok;
+}
+
+static bool find(struct look *l)
+{
+    return l->own.len > 0
+               ? find_own(l)
+               : index_find(l->index, &l->filter, l->arena, &l->messages, &l->count, &l->err);
+}
+
+// What happens from now on; the first time, with --since, what happened before.
+static bool follow(struct look *l)
+{
+    l->count = 0;
+    l->past = !l->positioned && l->filter.since_ms > 0;
+    bool ok = l->positioned ? index_follow(l->index, l->position, LOG_PAGE, l->arena, &l->messages,
+                                           &l->count, &l->err)
+                            : index_position(l->index, &l->position, &l->err);
+    l->positioned = true;
+    return ok && (!l->past || find(l));
+}
+
 static void ask(struct work *work)
 {
     struct look *l = (struct look *)work;
@@ -92,18 +150,8 @@ static void ask(struct work *work)
     bool ok = true;
     switch (l->kind) {
     case LOOK_ONE: l->found = index_get(l->index, l->id, l->arena, &l->message, &l->err); return;
-    case LOOK_LIST:
-        ok = index_find(l->index, &l->filter, l->arena, &l->messages, &l->count, &l->err);
-        break;
-    case LOOK_FOLLOW:
-        l->count = 0;
-        if (l->positioned)
-            ok = index_follow(l->index, l->position, LOG_PAGE, l->arena, &l->messages, &l->count,
-                              &l->err);
-        else
-            ok = index_position(l->index, &l->position, &l->err);
-        l->positioned = true;
-        break;
+    case LOOK_LIST: ok = find(l); break;
+    case LOOK_FOLLOW: ok = follow(l); break;
     }
     l->found = ok ? 1 : -1;
 }
@@ -121,18 +169,22 @@ static void on_seen(void *ctx)
     worker_submit(&l->work);
 }
 
-static void look(void *ctx)
-{
-    struct look *l = ctx;
-    l->timer_set = false;
-    arena_clear(l->arena);
-    store_index_barrier(l->store, l->loop, on_seen, l);
-}
-
 static void look_again(struct look *l, int64_t after_ms)
 {
     l->timer_set = true;
     timer_start(&l->timer, after_ms);
+}
+
+static void look(void *ctx)
+{
+    struct look *l = ctx;
+    l->timer_set = false;
+    if (stream_queued(l->r->stream) > LIMIT_CONTROL_QUEUE) {
+        look_again(l, FOLLOW_LOOK_MS); // the asker reads slower than we tell
+        return;
+    }
+    arena_clear(l->arena);
+    store_index_barrier(l->store, l->loop, on_seen, l);
 }
 
 // ---- Answering ----
@@ -246,23 +298,47 @@ static void answer_list(struct look *l)
     end(l, 0);
 }
 
-static bool fits(struct str glob, struct str text)
+// As index_find understands it: a part, or with * or ? the whole.
+static bool fits(struct look *l, struct str wanted, struct str text)
 {
-    return glob.len == 0 || str_glob(glob, text);
+    if (wanted.len == 0)
+        return true;
+    if (str_find(wanted, '*') == wanted.len && str_find(wanted, '?') == wanted.len)
+        wanted = str_of(arena_printf(l->arena, "*%.*s*", STR_FMT(wanted)));
+    return str_glob(wanted, text);
+}
+
+static bool fits_any(struct look *l, struct str wanted, struct str addresses)
+{
+    struct str address;
+    bool found = fits(l, wanted, addresses);
+    while (!found && str_split(&addresses, ' ', &address))
+        found = fits(l, wanted, address);
+    return found;
+}
+
+static bool wanted(struct look *l, const struct index_message *m)
+{
+    const struct index_filter *f = &l->filter;
+    return (l->own.len == 0 || str_eq(m->client, l->own)) && m->accepted_ms >= f->since_ms &&
+           fits(l, f->sender, m->sender) && fits_any(l, f->recipient, m->recipients) &&
+           (f->gateway.len == 0 || str_eq(f->gateway, m->gateway)) &&
+           (f->class == INDEX_ANY || (m->gateway.len > 0 && (int)m->class == f->class)) &&
+           (fits(l, f->text, m->sender) || fits_any(l, f->text, m->recipients) ||
+            fits(l, f->text, m->subject));
 }
 
 static void answer_follow(struct look *l)
 {
     head_once(l);
-    for (size_t i = 0; i < l->count; i++) {
-        const struct index_message *m = &l->messages[i];
-        l->position = m->position;
-        if (fits(l->filter.sender, m->sender) && fits(l->filter.recipient, m->recipients) &&
-            (l->filter.gateway.len == 0 || str_eq(l->filter.gateway, m->gateway)) &&
-            (l->filter.class == INDEX_ANY || (int)m->class == l->filter.class))
-            list(l, m);
+    for (size_t i = l->count; l->past && i > 0; i--)
+        list(l, &l->messages[i - 1]);
+    for (size_t i = 0; !l->past && i < l->count; i++) {
+        l->position = l->messages[i].position;
+        if (wanted(l, &l->messages[i]))
+            list(l, &l->messages[i]);
     }
-    look_again(l, l->count == LOG_PAGE ? 0 : FOLLOW_LOOK_MS);
+    look_again(l, !l->past && l->count == LOG_PAGE ? 0 : FOLLOW_LOOK_MS);
 }
 
 static void answer(struct work *work)
@@ -270,7 +346,11 @@ static void answer(struct work *work)
     struct look *l = (struct look *)work;
     if (l->r == NULL) {
         look_free(l);
-    } else if (l->found < 0) {
+        return;
+    }
+    if (l->found == 1 && l->kind == LOOK_ONE && !reply_sees(l->r, l->message.client))
+        l->found = 0;
+    if (l->found < 0) {
         reply_error(l->r, "waypost: %s", l->err.text);
         end(l, EX_UNAVAILABLE);
     } else if (l->waits) {
@@ -331,6 +411,8 @@ static bool read_filter(struct look *l)
             return refuse(r, "--max takes a number up to 100000", max);
         f->limit = (size_t)limit;
     }
+    if (r->own.len > 0 && f->limit > LIMIT_CONTROL_LOG)
+        return refuse(r, "--max takes a number up to 1000 here", max);
     return true;
 }
 
@@ -368,6 +450,7 @@ void cmd_log(struct reply *r)
     l->dir = l->conf->spool_dir;
     l->arena = arena_new();
     l->texts = arena_new();
+    l->own = arena_dup(l->texts, r->own);
     timer_init(&l->timer, l->loop, look, l);
     r->ctx = l;
     if (!read_question(l)) {

@@ -7,20 +7,11 @@
 #include "control/command.h"
 #include "route/judge.h"
 #include "sys/clock.h"
-#include "sys/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PAGE = 500 };
-
 // ---- list ----
-
-struct listing {
-    uint64_t after;
-    uint64_t count;
-    struct str pattern;
-};
 
 static void size_text(uint64_t bytes, char text[16])
 {
@@ -131,51 +122,39 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     buf_free(&out);
 }
 
-static void list_page(struct reply *r)
+static void list_one(struct reply *r, const struct queue_message_view *v)
 {
-    struct listing *l = r->ctx;
-    uint64_t ids[PAGE];
-    struct queue *q = r->control->parts.queue;
-    do {
-        size_t n = queue_list(q, l->after, l->pattern, ids, PAGE);
-        for (size_t i = 0; i < n; i++) {
-            struct arena *arena = arena_new();
-            struct queue_message_view v;
-            if (queue_show(q, ids[i], arena, &v)) {
-                if (r->json)
-                    message_json(r, &v);
-                else
-                    list_line(r, &v);
-                l->count++;
-            }
-            arena_free(&arena);
-            l->after = ids[i];
-        }
-        if (n < PAGE) {
-            if (l->count == 0 && !r->json)
-                reply_line(r, l->pattern.len > 0 ? "no waiting message matches"
-                                                 : "the queue is empty");
-            reply_end(r, 0);
-            return;
-        }
-        // A reader slower than we are is not given the whole queue at once.
-        stream_flush(r->stream);
-    } while (stream_queued(r->stream) == 0);
+    (*(uint64_t *)r->ctx)++;
+    if (r->json)
+        message_json(r, v);
+    else
+        list_line(r, v);
+}
+
+static void list_end(struct reply *r)
+{
+    if (*(uint64_t *)r->ctx == 0 && !r->json)
+        reply_line(r, r->argc > 0 ? "no waiting message matches" : "the queue is empty");
+    reply_end(r, 0);
 }
 
 void cmd_queue_list(struct reply *r)
 {
-    struct listing *l = arena_alloc(r->arena, sizeof(*l));
-    l->pattern = r->argc > 0 ? str_of(r->argv[0]) : STR("");
-    r->ctx = l;
-    r->drained = list_page;
+    r->ctx = arena_alloc(r->arena, sizeof(uint64_t)); // how many were told
     if (!r->json)
         reply_line(r, "%-8s %-11s %8s  %-24s %-28s %-9s %-11s %s", "ID", "AGE", "SIZE", "FROM",
                    "TO", "STATE", "NEXT", "LAST");
-    list_page(r);
+    queue_each(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, list_end);
 }
 
 // ---- show ----
+
+// A waiting message that the asker may see.
+static bool find(struct reply *r, uint64_t id, struct queue_message_view *v)
+{
+    return queue_show(r->control->parts.queue, id, r->arena, v) &&
+           reply_sees(r, v->envelope.client);
+}
 
 static void show_text(struct reply *r, const struct queue_message_view *v)
 {
@@ -213,7 +192,7 @@ void cmd_queue_show(struct reply *r)
     struct queue_message_view v;
     if (!reply_id(r, r->argv[0], &id))
         return;
-    if (!queue_show(r->control->parts.queue, id, r->arena, &v)) {
+    if (!find(r, id, &v)) {
         reply_error(r, "waypost: %s is not in the queue; what became of it says `waypost log %s`",
                     r->argv[0], r->argv[0]);
         reply_end(r, EX_DATAERR);
@@ -228,6 +207,21 @@ void cmd_queue_show(struct reply *r)
 
 // ---- orders ----
 
+// What somebody else holds waits for that one's word.
+static bool may_order(struct reply *r, uint64_t id, struct err *err)
+{
+    struct queue_message_view v;
+    if (r->own.len == 0)
+        return true;
+    if (!find(r, id, &v))
+        return false;
+    struct str by = str_of(v.hold_reason);
+    bool mine = str_starts(by, r->own) && (by.len == r->own.len || by.ptr[r->own.len] == ':');
+    if (v.held && !mine)
+        err_set(err, "it is held by somebody else (%s)", v.hold_reason);
+    return !v.held || mine;
+}
+
 static void each_id(struct reply *r, const char *done,
                     bool (*order)(struct reply *r, uint64_t id, struct err *err))
 {
@@ -238,7 +232,7 @@ static void each_id(struct reply *r, const char *done,
         if (!id_parse(str_of(r->argv[i]), &id) || id == 0) {
             reply_error(r, "waypost: %s is no message id", r->argv[i]);
             status = EX_USAGE;
-        } else if (!order(r, id, &err)) {
+        } else if (!may_order(r, id, &err) || !order(r, id, &err)) {
             reply_error(r, "waypost: %s: %s", r->argv[i],
                         err.text[0] != '\0' ? err.text : "not in the queue");
             status = EX_DATAERR;
@@ -276,15 +270,28 @@ static bool order_drop(struct reply *r, uint64_t id, struct err *err)
     return queue_drop(r->control->parts.queue, id, by_whom(r), err);
 }
 
+static void retry_own(struct reply *r, const struct queue_message_view *v)
+{
+    queue_retry(r->control->parts.queue, v->id);
+}
+
+static void retry_end(struct reply *r)
+{
+    reply_line(r, "all waiting mail%s is tried again now", r->own.len > 0 ? " of yours" : "");
+    reply_end(r, 0);
+}
+
 void cmd_queue_retry(struct reply *r)
 {
-    if (r->argc == 1 && strcmp(r->argv[0], "all") == 0) {
+    bool all = r->argc == 1 && strcmp(r->argv[0], "all") == 0;
+    if (all && r->own.len > 0) {
+        queue_each(r, STR(""), retry_own, retry_end);
+    } else if (all) {
         queue_retry(r->control->parts.queue, 0);
-        reply_line(r, "all waiting mail is tried again now");
-        reply_end(r, 0);
-        return;
+        retry_end(r);
+    } else {
+        each_id(r, "is tried again now", order_retry);
     }
-    each_id(r, "is tried again now", order_retry);
 }
 
 void cmd_queue_hold(struct reply *r)

@@ -142,11 +142,73 @@ static void status_json(struct reply *r, const struct queue_counts *c, const str
     buf_free(&out);
 }
 
+// ---- Of a user: the own mail, and whether more would be taken ----
+
+struct own_counts {
+    uint64_t messages, held;
+    bool accepting;
+};
+
+static void count_own(struct reply *r, const struct queue_message_view *v)
+{
+    struct own_counts *c = r->ctx;
+    c->messages++;
+    c->held += v->held;
+}
+
+static void own_json(struct reply *r, const struct own_counts *c)
+{
+    struct buf out;
+    buf_init(&out, LIMIT_CONTROL_LINE);
+    struct json j = json_to(&out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    json_text(&j, "version", WAYPOST_VERSION);
+    json_bool(&j, "accepting", c->accepting);
+    json_open(&j, "queue");
+    json_int(&j, "messages", (int64_t)c->messages);
+    json_int(&j, "held", (int64_t)c->held);
+    json_close(&j);
+    json_close(&j);
+    reply_text(r, buf_str(&out));
+    buf_free(&out);
+}
+
+static void own_end(struct reply *r)
+{
+    const struct own_counts *c = r->ctx;
+    if (r->json)
+        own_json(r, c);
+    else
+        reply_line(r,
+                   "waypost " WAYPOST_VERSION "  %s; of your mail %llu message%s wait%s, %llu held",
+                   c->accepting ? "accepting mail" : "NOT ACCEPTING mail for now",
+                   (unsigned long long)c->messages, c->messages == 1 ? "" : "s",
+                   c->messages == 1 ? "s" : "", (unsigned long long)c->held);
+    reply_end(r, c->accepting ? 0 : EX_TEMPFAIL);
+}
+
+static void own_status(struct reply *r, bool quiet)
+{
+    struct own_counts *c = arena_alloc(r->arena, sizeof(*c));
+    struct err why;
+    c->accepting = store_accepting(r->control->parts.store, &why);
+    r->ctx = c;
+    if (quiet)
+        reply_end(r, c->accepting ? 0 : EX_TEMPFAIL);
+    else
+        queue_each(r, STR(""), count_own, own_end);
+}
+
 void cmd_status(struct reply *r)
 {
     struct queue_counts counts;
     struct store_stats stats;
     bool quiet = reply_flag(r, "-q");
+    if (r->own.len > 0) {
+        own_status(r, quiet);
+        return;
+    }
     struct queue_gateway_view *views = arena_alloc(r->arena, GATEWAYS_SHOWN * sizeof(*views));
     queue_counts(r->control->parts.queue, &counts);
     store_stats(r->control->parts.store, &stats);

@@ -22,6 +22,7 @@ struct control {
 // One command under way. Output may be written until reply_end; a command that answers later keeps
 // the pointer and must set `gone`, which runs when the client went away first (the reply is freed
 // right after it).
+struct queue_pages;
 struct reply {
     struct link in_control;
     struct control *control;
@@ -32,9 +33,15 @@ struct reply {
     char **argv;
     bool json; // --json was given (and taken out of argv)
     uint32_t uid;
+    struct str own; // empty: an operator, who may everything. Else "uid N": a local user, who sees
+                    // and orders only mail handed in by that client
+    int columns;    // of the asker's terminal, 0: no terminal
+    struct timer clock; // for the request, then for the answer to be read
     void (*gone)(struct reply *r);
     void (*drained)(struct reply *r); // all written has gone: the moment to write the next page
     void *ctx;                        // the command's own
+    struct queue_pages *pages;        // see queue_each
+    struct timer pause;
 };
 
 void reply_line(struct reply *r, const char *format, ...)
@@ -43,12 +50,22 @@ void reply_text(struct reply *r, struct str text); // many "o" lines
 void reply_error(struct reply *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));   // "e"
 void reply_end(struct reply *r, int status); // frees it
+void reply_free(struct reply *r);            // without an end; of control.c
+
+// May the asker see mail handed in by this client (envelope.client)?
+bool reply_sees(const struct reply *r, struct str client);
+
+enum audience {
+    FOR_OPERATORS, // root and the user the daemon runs as
+    FOR_OWNERS,    // any local user; others than operators about their own mail only
+};
 
 struct command {
     const char *words; // "queue list"
     const char *usage; // "[PATTERN] [--json]"
     const char *help;
     int least, most; // arguments
+    enum audience audience;
     void (*run)(struct reply *r);
 };
 extern const struct command control_commands[]; // ends with words NULL
@@ -56,8 +73,17 @@ extern const struct command control_commands[]; // ends with words NULL
 // Takes `--name VALUE` or `--name=VALUE` out of the arguments; NULL when it is not there.
 const char *reply_option(struct reply *r, const char *name);
 bool reply_flag(struct reply *r, const char *name); // takes `--name` out
+void reply_drop_args(struct reply *r, int at, int count);
 // Reads an id argument, or says what is wrong and ends the reply (then false).
 bool reply_id(struct reply *r, const char *text, uint64_t *id_out);
+
+// Every waiting message that the asker may see and that fits the glob (over its addresses; empty:
+// all), oldest first, a page at a time between the loop's other work and no faster than the asker
+// reads; then `end`, once, which ends the reply. Not called any more once the client is gone.
+void queue_each(struct reply *r, struct str pattern,
+                void (*each)(struct reply *r, const struct queue_message_view *v),
+                void (*end)(struct reply *r));
+void queue_pages_next(void *ctx); // of queue_each
 
 // The commands, a file each group.
 void cmd_status(struct reply *r);

@@ -1,158 +1,46 @@
 // SPDX-License-Identifier: ISC
 // The control socket: connections, the request, finding the command.
 #include "control/command.h"
-#include "base/arena.h"
-#include "base/base64.h"
-#include "base/list.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "sys/host.h"
 #include "sys/log.h"
 #include "sys/stream.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
+
+#define PROTOCOL "waypost 1"
 
 const struct command control_commands[] = {
-    {"status", "[-q]", "one screen: what waits, the ways out, the spool", 0, 0, cmd_status},
+    {"status", "[-q]", "one screen: what waits, the ways out, the spool", 0, 0, FOR_OWNERS,
+     cmd_status},
     {"queue list", "[PATTERN]", "waiting messages, oldest first; PATTERN is a glob over addresses",
-     0, 1, cmd_queue_list},
-    {"queue show", "ID", "everything about one waiting message", 1, 1, cmd_queue_show},
+     0, 1, FOR_OWNERS, cmd_queue_list},
+    {"queue show", "ID", "everything about one waiting message", 1, 1, FOR_OWNERS, cmd_queue_show},
     {"queue retry", "ID...|all", "try again now, whatever the clocks say", 1, COMMAND_ARGS,
-     cmd_queue_retry},
-    {"queue hold", "ID... [--reason TEXT]", "keep, do not send", 1, COMMAND_ARGS, cmd_queue_hold},
-    {"queue release", "ID...", "send what was held", 1, COMMAND_ARGS, cmd_queue_release},
+     FOR_OWNERS, cmd_queue_retry},
+    {"queue hold", "ID... [--reason TEXT]", "keep, do not send", 1, COMMAND_ARGS, FOR_OWNERS,
+     cmd_queue_hold},
+    {"queue release", "ID...", "send what was held", 1, COMMAND_ARGS, FOR_OWNERS,
+     cmd_queue_release},
     {"queue drop", "ID... [--reason TEXT]", "remove for good; nobody is told", 1, COMMAND_ARGS,
-     cmd_queue_drop},
-    {"queue classic", "", "what waits, in the layout of mailq", 0, 0, cmd_queue_classic},
-    {"queue", "[PATTERN]", "the same as queue list", 0, 1, cmd_queue_list},
+     FOR_OWNERS, cmd_queue_drop},
+    {"queue classic", "", "what waits, in the layout of mailq", 0, 0, FOR_OWNERS,
+     cmd_queue_classic},
+    {"queue", "[PATTERN]", "the same as queue list", 0, 1, FOR_OWNERS, cmd_queue_list},
     {"log",
      "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] [--gateway "
      "NAME] "
      "[--class CLASS] [--since 1h] [--max N] [-f]",
-     "what happened to mail, also to mail that left", 0, COMMAND_ARGS, cmd_log},
-    {"gateway list", "", "the ways out and how they are", 0, 0, cmd_gateway_list},
-    {"route explain", "ID | --from ADDRESS --to ADDRESS", "which way, and why", 0, 1,
+     "what happened to mail, also to mail that left", 0, COMMAND_ARGS, FOR_OWNERS, cmd_log},
+    {"gateway list", "", "the ways out and how they are", 0, 0, FOR_OPERATORS, cmd_gateway_list},
+    {"route explain", "ID | --from ADDRESS --to ADDRESS", "which way, and why", 0, 1, FOR_OPERATORS,
      cmd_route_explain},
-    {"reload", "", "take over the changed configuration, whole or not at all", 0, 0, cmd_reload},
-    {"stop", "", "end the daemon in order", 0, 0, cmd_stop},
-    {NULL, NULL, NULL, 0, 0, NULL},
+    {"reload", "", "take over the changed configuration, whole or not at all", 0, 0, FOR_OPERATORS,
+     cmd_reload},
+    {"stop", "", "end the daemon in order", 0, 0, FOR_OPERATORS, cmd_stop},
+    {NULL, NULL, NULL, 0, 0, 0, NULL},
 };
-
-// ---- The reply ----
-
-static void write_tagged(struct reply *r, char tag, const char *text, size_t len)
-{
-    char head[2] = {tag, ' '};
-    stream_write(r->stream, head, 2);
-    stream_write(r->stream, text, len);
-    stream_write(r->stream, "\n", 1);
-}
-
-static void write_format(struct reply *r, char tag, const char *format, va_list args)
-{
-    struct buf line, safe;
-    buf_init(&line, LIMIT_CONTROL_LINE);
-    buf_init(&safe, LIMIT_CONTROL_LINE * 4);
-    buf_vprintf(&line, format, args);
-    // Subjects and replies are strangers' text: a terminal must not obey it.
-    utf8_escape(&safe, buf_str(&line));
-    write_tagged(r, tag, safe.data, safe.len);
-    buf_free(&line);
-    buf_free(&safe);
-}
-
-void reply_line(struct reply *r, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    write_format(r, 'o', format, args);
-    va_end(args);
-}
-
-void reply_error(struct reply *r, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    write_format(r, 'e', format, args);
-    va_end(args);
-}
-
-void reply_text(struct reply *r, struct str text)
-{
-    struct str line;
-    while (str_split(&text, '\n', &line))
-        write_tagged(r, 'o', line.ptr, line.len);
-}
-
-static void reply_free(struct reply *r)
-{
-    list_remove(&r->in_control);
-    buf_free(&r->in);
-    arena_free(&r->arena);
-    xfree(r);
-}
-
-void reply_end(struct reply *r, int status)
-{
-    char line[32];
-    int len = snprintf(line, sizeof(line), "x %d\n", status);
-    stream_write(r->stream, line, (size_t)len);
-    stream_close(&r->stream, true);
-    reply_free(r);
-}
-
-// ---- Arguments ----
-
-static void drop_args(struct reply *r, int at, int count)
-{
-    for (int i = at; i + count < r->argc; i++)
-        r->argv[i] = r->argv[i + count];
-    r->argc -= count;
-}
-
-const char *reply_option(struct reply *r, const char *name)
-{
-    size_t len = strlen(name);
-    for (int i = 0; i < r->argc; i++) {
-        char *arg = r->argv[i];
-        if (strncmp(arg, name, len) != 0)
-            continue;
-        if (arg[len] == '=') {
-            drop_args(r, i, 1);
-            return arg + len + 1;
-        }
-        if (arg[len] == '\0' && i + 1 < r->argc) {
-            char *value = r->argv[i + 1];
-            drop_args(r, i, 2);
-            return value;
-        }
-    }
-    return NULL;
-}
-
-bool reply_flag(struct reply *r, const char *name)
-{
-    for (int i = 0; i < r->argc; i++) {
-        if (strcmp(r->argv[i], name) == 0) {
-            drop_args(r, i, 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-bool reply_id(struct reply *r, const char *text, uint64_t *id_out)
-{
-    if (id_parse(str_of(text), id_out) && *id_out != 0)
-        return true;
-    reply_error(
-        r,
-        "waypost: %s is no message id (6 or more of 0-9 A-Z, as `waypost queue list` shows them)",
-        text);
-    reply_end(r, EX_USAGE);
-    return false;
-}
 
 // ---- The request ----
 
@@ -169,13 +57,24 @@ static bool words_match(const struct command *c, struct reply *r, int *used_out)
     return true;
 }
 
+static void refuse_operator(struct reply *r, const struct command *c)
+{
+    log_warn("control-refused", 0, "%.*s asked for `%s`", STR_FMT(r->own), c->words);
+    reply_error(r, "waypost: `%s` is for root and the user the daemon runs as", c->words);
+    reply_end(r, EX_NOPERM);
+}
+
 static void run(struct reply *r)
 {
     for (const struct command *c = control_commands; c->words != NULL; c++) {
         int used;
         if (!words_match(c, r, &used))
             continue;
-        drop_args(r, 0, used);
+        if (c->audience == FOR_OPERATORS && r->own.len > 0) {
+            refuse_operator(r, c);
+            return;
+        }
+        reply_drop_args(r, 0, used);
         r->json = reply_flag(r, "--json");
         int options = 0;
         for (int i = 0; i < r->argc; i++)
@@ -219,8 +118,16 @@ static char *decoded(struct arena *arena, struct str line)
 static bool parse(struct reply *r)
 {
     struct str in = buf_str(&r->in), line;
-    if (!str_split(&in, '\n', &line) || !str_eq(line, STR("waypost 1")))
+    uint64_t columns;
+    if (!str_split(&in, '\n', &line) || !str_starts(line, STR(PROTOCOL)))
         return false;
+    line.ptr += strlen(PROTOCOL);
+    line.len -= strlen(PROTOCOL);
+    if (line.len > 0) {
+        if (line.ptr[0] != ' ' || !str_u64(str_make(line.ptr + 1, line.len - 1), 9999, &columns))
+            return false;
+        r->columns = (int)columns;
+    }
     r->argv = arena_alloc(r->arena, (COMMAND_ARGS + 1) * sizeof(*r->argv));
     while (str_split(&in, '\n', &line) && line.len > 0) {
         if (r->argc == COMMAND_ARGS)
@@ -238,43 +145,91 @@ static void on_gone(struct reply *r)
     reply_free(r);
 }
 
+// What cannot become a request is not waited for.
+static bool hopeless(struct str in)
+{
+    size_t len = in.len < strlen(PROTOCOL) ? in.len : strlen(PROTOCOL);
+    return memcmp(in.ptr, PROTOCOL, len) != 0;
+}
+
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct reply *r = ctx;
     if (r->argv != NULL)
         return len; // the request was whole: more means nothing
-    bool fits = buf_append(&r->in, bytes, len);
+    bool fits = buf_append(&r->in, bytes, len) && !hopeless(buf_str(&r->in));
     bool whole = fits && r->in.len >= 2 && memcmp(r->in.data + r->in.len - 2, "\n\n", 2) == 0;
     if (!fits || (whole && !parse(r))) {
         on_gone(r);
         return len;
     }
-    if (whole)
+    if (whole) {
+        timer_stop(&r->clock);
         run(r);
+    }
     return len;
 }
 
 static void on_event(void *ctx, enum stream_event event)
 {
     struct reply *r = ctx;
-    if (event == STREAM_DRAINED && r->drained != NULL)
+    if (event == STREAM_ERROR || event == STREAM_EOF) {
+        on_gone(r);
+        return;
+    }
+    if (event != STREAM_DRAINED)
+        return;
+    timer_stop(&r->clock);
+    if (r->drained != NULL)
         r->drained(r);
-    else if (event == STREAM_ERROR || event == STREAM_EOF)
+}
+
+// The request has not come, or its answer is not read.
+static void on_late(void *ctx)
+{
+    struct reply *r = ctx;
+    if (r->argv == NULL || stream_queued(r->stream) > 0)
         on_gone(r);
 }
 
 static const struct stream_handler handler = {on_data, on_event};
 
+// ---- Connections ----
+
+// Operators always find a place: others have a ceiling of their own, each and all together.
+static bool has_room(struct control *c, uint32_t uid, bool may_all)
+{
+    size_t may_alls = 0, others = 0, same = 0;
+    struct reply *r;
+    list_each (&c->replies, r, struct reply, in_control) {
+        if (r->own.len == 0)
+            may_alls++;
+        else
+            others++;
+        same += r->uid == uid;
+    }
+    if (may_all)
+        return may_alls < LIMIT_CONTROL_OPERATORS;
+    return same < LIMIT_CONTROL_PER_USER && others < LIMIT_CONTROL_USERS;
+}
+
+static void turn_away(struct stream *s, const char *text)
+{
+    stream_write(s, text, strlen(text));
+    stream_close(&s, true);
+}
+
 static void on_accept(void *ctx, struct stream *s)
 {
     struct control *c = ctx;
     uint32_t uid = UINT32_MAX, pid;
-    if (!stream_peer_uid(s, &uid, &pid) || (uid != 0 && uid != host_uid())) {
-        static const char refusal[] = "e waypost: only root and the user the daemon runs as may "
-                                      "use the control socket\nx 77\n";
-        log_warn("control-refused", 0, "uid %u asked for the control socket", uid);
-        stream_write(s, refusal, sizeof(refusal) - 1);
-        stream_close(&s, true);
+    if (!stream_peer_uid(s, &uid, &pid)) {
+        turn_away(s, "e waypost: the system does not say who asks\nx 77\n");
+        return;
+    }
+    bool may_all = uid == 0 || uid == host_uid();
+    if (!has_room(c, uid, may_all)) {
+        turn_away(s, "e waypost: too many are asking at this moment; try again\nx 75\n");
         return;
     }
     struct reply *r = xcalloc(1, sizeof(*r));
@@ -282,7 +237,12 @@ static void on_accept(void *ctx, struct stream *s)
     r->stream = s;
     r->uid = uid;
     r->arena = arena_new();
+    if (!may_all)
+        r->own = str_of(arena_printf(r->arena, "uid %u", uid)); // as accept names such a client
     buf_init(&r->in, LIMIT_CONTROL_LINE);
+    timer_init(&r->clock, c->parts.loop, on_late, r);
+    timer_init(&r->pause, c->parts.loop, queue_pages_next, r);
+    timer_start(&r->clock, LIMIT_CONTROL_REQUEST_MS);
     list_append(&c->replies, &r->in_control);
     stream_attach(s, &handler, r);
 }

@@ -2,12 +2,14 @@
 // The control socket: commands of the `waypost` program that ask or order the running daemon.
 //
 // Protocol, text lines over a unix socket, one command a connection:
-//   client  "waypost 1\n", then one argument a line (percent-encoded), then an empty line
+//   client  "waypost 1\n", then one argument a line (percent-encoded), then an empty line;
+//           "waypost 1 COLUMNS\n" when the answer goes to a terminal
 //   server  "o TEXT" for standard output, "e TEXT" for standard error, "x N" with the exit status
 //   as the last line
 // The daemon formats the answer, as text or (with --json) as JSON lines, so there is one place that
-// knows the data. Allowed are root and the user the daemon runs as. Everything runs on the
-// conductor's loop.
+// knows the data. Any local user may ask; root and the user the daemon runs as see and order
+// everything, others only mail they handed in themselves, by the peer credentials of the socket.
+// Everything runs on the conductor's loop.
 #pragma once
 
 #include "base/err.h"

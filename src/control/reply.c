@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: ISC
+// Writing an answer, reading the arguments.
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "control/command.h"
+#include "sys/stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// ---- The reply ----
+
+static void write_tagged(struct reply *r, char tag, const char *text, size_t len)
+{
+    char head[2] = {tag, ' '};
+    stream_write(r->stream, head, 2);
+    stream_write(r->stream, text, len);
+    stream_write(r->stream, "\n", 1);
+    if (!timer_running(&r->clock))
+        timer_start(&r->clock, LIMIT_CONTROL_STALL_MS);
+}
+
+static void write_format(struct reply *r, char tag, const char *format, va_list args)
+{
+    struct buf line, safe;
+    buf_init(&line, LIMIT_CONTROL_LINE);
+    buf_init(&safe, LIMIT_CONTROL_LINE * 4);
+    buf_vprintf(&line, format, args);
+    // Subjects and replies are strangers' text: a terminal must not obey it.
+    utf8_escape(&safe, buf_str(&line));
+    write_tagged(r, tag, safe.data, safe.len);
+    buf_free(&line);
+    buf_free(&safe);
+}
+
+void reply_line(struct reply *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_format(r, 'o', format, args);
+    va_end(args);
+}
+
+void reply_error(struct reply *r, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_format(r, 'e', format, args);
+    va_end(args);
+}
+
+void reply_text(struct reply *r, struct str text)
+{
+    struct str line;
+    while (str_split(&text, '\n', &line))
+        write_tagged(r, 'o', line.ptr, line.len);
+}
+
+void reply_free(struct reply *r)
+{
+    list_remove(&r->in_control);
+    timer_stop(&r->clock);
+    timer_stop(&r->pause);
+    buf_free(&r->in);
+    arena_free(&r->arena);
+    xfree(r);
+}
+
+void reply_end(struct reply *r, int status)
+{
+    char line[32];
+    int len = snprintf(line, sizeof(line), "x %d\n", status);
+    stream_write(r->stream, line, (size_t)len);
+    stream_close(&r->stream, true);
+    reply_free(r);
+}
+
+// ---- Arguments ----
+
+void reply_drop_args(struct reply *r, int at, int count)
+{
+    for (int i = at; i + count < r->argc; i++)
+        r->argv[i] = r->argv[i + count];
+    r->argc -= count;
+}
+
+const char *reply_option(struct reply *r, const char *name)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < r->argc; i++) {
+        char *arg = r->argv[i];
+        if (strncmp(arg, name, len) != 0)
+            continue;
+        if (arg[len] == '=') {
+            reply_drop_args(r, i, 1);
+            return arg + len + 1;
+        }
+        if (arg[len] == '\0' && i + 1 < r->argc) {
+            char *value = r->argv[i + 1];
+            reply_drop_args(r, i, 2);
+            return value;
+        }
+    }
+    return NULL;
+}
+
+bool reply_flag(struct reply *r, const char *name)
+{
+    for (int i = 0; i < r->argc; i++) {
+        if (strcmp(r->argv[i], name) == 0) {
+            reply_drop_args(r, i, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool reply_sees(const struct reply *r, struct str client)
+{
+    return r->own.len == 0 || str_eq(client, r->own);
+}
+
+bool reply_id(struct reply *r, const char *text, uint64_t *id_out)
+{
+    if (id_parse(str_of(text), id_out) && *id_out != 0)
+        return true;
+    reply_error(
+        r,
+        "waypost: %s is no message id (6 or more of 0-9 A-Z, as `waypost queue list` shows them)",
+        text);
+    reply_end(r, EX_USAGE);
+    return false;
+}
