@@ -88,10 +88,9 @@ const struct conf_key conf_keys[] = {
     {.path = "postmaster",
      .type = CONF_MAILBOX,
      IN_CONF(postmaster),
-     .unset = "nobody",
+     .unset = "postmaster at the `hostname`",
      .example = "admin@example.org",
-     .help = "Where mail to a bare `postmaster` goes, and notes about mail that could be neither "
-             "delivered nor returned."},
+     .help = "Where mail to a bare `postmaster` goes."},
 
     {.path = "log",
      .type = CONF_SECTION,
@@ -108,8 +107,8 @@ const struct conf_key conf_keys[] = {
      IN_CONF(log_level),
      .fallback = "info",
      .words = log_levels,
-     .help = "The least important line still written. `debug` shows every dialogue, without "
-             "passwords and message bodies."},
+     .help = "The least important line still written. `debug` adds how each client's connection "
+             "ended."},
 
     {.path = "dns",
      .type = CONF_SECTION,
@@ -126,8 +125,8 @@ const struct conf_key conf_keys[] = {
      IN_CONF(dns_anchor),
      .unset = "no validation",
      .example = "/usr/share/dns/root.key",
-     .help = "A file with the DNSSEC trust anchor. With it answers are validated here, and DANE "
-             "(TLSA records) decides how a destination's certificate is checked."},
+     .help = "A file with the DNSSEC trust anchor. With it answers are validated here; one that is "
+             "not what its zone signed counts as no answer."},
     {.path = "dns.hosts",
      .type = CONF_PATH,
      IN_CONF(hosts_file),
