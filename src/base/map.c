@@ -205,17 +205,27 @@ void *map_next(const struct map *map, size_t *pos)
 
 // ---- Keys that are numbers ----
 
-// Half the size of the table above: key 0 is an empty slot, a value of NULL a removed one.
+// Ids come in sequence, so 64 neighbours share a chunk, found by one look into a small table: a
+// million of them cost little more than their pointers, and walking them in order stays in the
+// cache. In the table key 0 is an empty slot, and a chunk of NULL a removed one.
+enum { CHUNK_BITS = 6, CHUNK_IDS = 1 << CHUNK_BITS };
+
+struct id_chunk {
+    unsigned live;
+    void *values[CHUNK_IDS];
+};
+
 struct id_slot {
-    uint64_t key;
-    void *value;
+    uint64_t key; // of the chunk: id >> CHUNK_BITS, plus 1
+    struct id_chunk *chunk;
 };
 
 struct idmap {
     struct id_slot *slots;
-    size_t cap; // 0 or a power of two
-    size_t live;
-    size_t used; // live and removed
+    size_t cap;    // 0 or a power of two
+    size_t chunks; // live
+    size_t used;   // slots of live and removed chunks
+    size_t live;   // ids
 };
 
 struct idmap *idmap_new(void)
@@ -227,12 +237,19 @@ void idmap_free(struct idmap **map)
 {
     if (*map == NULL)
         return;
+    for (size_t i = 0; i < (*map)->cap; i++)
+        xfree((*map)->slots[i].chunk);
     xfree((*map)->slots);
     xfree(*map);
     *map = NULL;
 }
 
-// The slot of the key, or the empty one that ends its probe. There must be a table.
+static uint64_t chunk_key(uint64_t id)
+{
+    return (id >> CHUNK_BITS) + 1;
+}
+
+// The slot of the chunk, or the empty one that ends its probe. There must be a table.
 static struct id_slot *id_find(const struct idmap *map, uint64_t key)
 {
     size_t i = map_hash(&key, sizeof(key)) & (map->cap - 1);
@@ -247,44 +264,62 @@ static void id_rehash(struct idmap *map, size_t cap)
     size_t old_cap = map->cap;
     map->slots = xcalloc(cap, sizeof(*map->slots));
     map->cap = cap;
-    map->used = map->live;
+    map->used = map->chunks;
     for (size_t i = 0; i < old_cap; i++)
-        if (old[i].value != NULL)
+        if (old[i].chunk != NULL)
             *id_find(map, old[i].key) = old[i];
     xfree(old);
 }
 
 void *idmap_get(const struct idmap *map, uint64_t key)
 {
-    return map->cap > 0 && key != 0 ? id_find(map, key)->value : NULL;
+    const struct id_chunk *chunk = map->cap > 0 ? id_find(map, chunk_key(key))->chunk : NULL;
+    return chunk != NULL ? chunk->values[key & (CHUNK_IDS - 1)] : NULL;
+}
+
+static struct id_chunk *chunk_for(struct idmap *map, uint64_t key)
+{
+    // At most three quarters used, so that every probe ends.
+    if ((map->used + 1) * 4 > map->cap * 3) {
+        size_t cap = map->cap == 0 ? 16 : map->cap;
+        while ((map->chunks + 1) * 2 > cap)
+            cap *= 2;
+        id_rehash(map, cap);
+    }
+    struct id_slot *slot = id_find(map, key);
+    if (slot->chunk == NULL) {
+        map->used += slot->key == 0;
+        map->chunks++;
+        *slot = (struct id_slot){key, xcalloc(1, sizeof(struct id_chunk))};
+    }
+    return slot->chunk;
 }
 
 void *idmap_put(struct idmap *map, uint64_t key, void *value)
 {
     assert(key != 0 && value != NULL);
-    // At most three quarters used, so that every probe ends.
-    if ((map->used + 1) * 4 > map->cap * 3) {
-        size_t cap = map->cap == 0 ? 16 : map->cap;
-        while ((map->live + 1) * 2 > cap)
-            cap *= 2;
-        id_rehash(map, cap);
-    }
-    struct id_slot *slot = id_find(map, key);
-    void *before = slot->value;
-    map->used += slot->key == 0;
+    struct id_chunk *chunk = chunk_for(map, chunk_key(key));
+    void **place = &chunk->values[key & (CHUNK_IDS - 1)], *before = *place;
+    chunk->live += before == NULL;
     map->live += before == NULL;
-    *slot = (struct id_slot){key, value};
+    *place = value;
     return before;
 }
 
 void *idmap_del(struct idmap *map, uint64_t key)
 {
-    if (map->cap == 0 || key == 0)
+    struct id_slot *slot = map->cap > 0 ? id_find(map, chunk_key(key)) : NULL;
+    if (slot == NULL || slot->chunk == NULL)
         return NULL;
-    struct id_slot *slot = id_find(map, key);
-    void *value = slot->value;
-    slot->value = NULL;
+    void **place = &slot->chunk->values[key & (CHUNK_IDS - 1)], *value = *place;
+    *place = NULL;
     map->live -= value != NULL;
+    slot->chunk->live -= value != NULL;
+    if (slot->chunk->live == 0) {
+        xfree(slot->chunk);
+        slot->chunk = NULL;
+        map->chunks--;
+    }
     return value;
 }
 
@@ -295,10 +330,15 @@ size_t idmap_count(const struct idmap *map)
 
 void *idmap_next(const struct idmap *map, size_t *pos)
 {
-    while (*pos < map->cap) {
-        struct id_slot *slot = &map->slots[(*pos)++];
-        if (slot->value != NULL)
-            return slot->value;
+    while (*pos >> CHUNK_BITS < map->cap) {
+        const struct id_chunk *chunk = map->slots[*pos >> CHUNK_BITS].chunk;
+        if (chunk == NULL) {
+            *pos = ((*pos >> CHUNK_BITS) + 1) << CHUNK_BITS;
+            continue;
+        }
+        void *value = chunk->values[(*pos)++ & (CHUNK_IDS - 1)];
+        if (value != NULL)
+            return value;
     }
     return NULL;
 }
@@ -306,7 +346,7 @@ void *idmap_next(const struct idmap *map, size_t *pos)
 void idmap_reserve(struct idmap *map, size_t count)
 {
     size_t cap = 16;
-    while (cap < count * 2)
+    while (cap < count / CHUNK_IDS * 2)
         cap *= 2;
     if (cap > map->cap)
         id_rehash(map, cap);
