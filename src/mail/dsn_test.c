@@ -80,13 +80,13 @@ static const char *written(const struct dsn *d)
 static void has(const char *text, const char *piece)
 {
     if (strstr(text, piece) == NULL)
-        fail_msg("not in it: %s\n%s", piece, text);
+        fail_msg("not in it: %s\n%s", piece, text != NULL ? text : "");
 }
 
 static void has_not(const char *text, const char *piece)
 {
     if (strstr(text, piece) != NULL)
-        fail_msg("in it: %s\n%s", piece, text);
+        fail_msg("in it: %s\n%s", piece, text != NULL ? text : "");
 }
 
 static const char golden[] =
