@@ -5,9 +5,11 @@
 #include "conf/diff.h"
 #include "conf/read.h"
 #include "conf/reference.h"
+#include "conf/schema.h"
 #include "main/command.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sysexits.h>
 
 enum { PAGE_BYTES = 4 << 20, LISTED = 8 };
@@ -18,18 +20,18 @@ static void print(struct buf *text, FILE *to)
     buf_free(text);
 }
 
-// NULL after the problems went to `to`.
-static struct conf *read_conf(const char *file, FILE *to)
+static int usage(const char *rest)
 {
-    struct conf_report report = {0};
+    fprintf(stderr, "usage: waypost config %s\n", rest);
+    return EX_USAGE;
+}
+
+static void say_problems(const struct conf_report *report)
+{
     struct buf text;
-    conf_report_init(&report);
-    struct conf *conf = conf_read_file(file, &report);
     buf_init(&text, PAGE_BYTES);
-    conf_report_print(&report, &text);
-    print(&text, to);
-    conf_report_free(&report);
-    return conf;
+    conf_report_print(report, &text);
+    print(&text, stderr);
 }
 
 // ---- check ----
@@ -150,32 +152,113 @@ static void say_conf(const struct conf *conf)
     say_times(conf);
 }
 
+static void problems_json(struct json *j, const char *file, const struct conf_report *report)
+{
+    json_open_array(j, "problems");
+    for (size_t i = 0; i < report->count; i++) {
+        const struct conf_problem *p = &report->problems[i];
+        json_open(j, NULL);
+        json_text(j, "severity", p->warning ? "warning" : "error");
+        json_text(j, "file", file);
+        json_int(j, "line", p->line);
+        json_int(j, "column", p->column);
+        json_text(j, "sentence", p->sentence);
+        json_close(j);
+    }
+    json_close_array(j);
+}
+
+static void check_json(const char *file, bool ok, const struct conf_report *report)
+{
+    struct buf out;
+    struct json j = main_json(&out);
+    json_text(&j, "file", file);
+    json_bool(&j, "ok", ok);
+    json_bool(&j, "text_only", report->text_only);
+    json_int(&j, "errors", report->errors);
+    json_int(&j, "warnings", report->warnings);
+    problems_json(&j, file, report);
+    main_json_print(&j);
+}
+
 int cmd_config_check(const struct main_options *options, int argc, char **argv)
 {
+    struct conf_report report = {0};
+    bool json = main_flag(&argc, argv, "--json");
+    bool text_only = main_flag(&argc, argv, "--text-only");
     const char *file = argc > 0 ? argv[0] : options->config;
-    if (argc > 1) {
-        fprintf(stderr, "usage: waypost config check [FILE]\n");
-        return EX_USAGE;
-    }
-    struct conf *conf = file != NULL ? read_conf(file, stderr) : conf_builtin();
-    if (conf == NULL)
-        return EX_CONFIG;
-    say_conf(conf);
+    if (argc > 1 || (argc == 1 && argv[0][0] == '-'))
+        return usage("check [FILE] [--text-only] [--json]");
+    conf_report_init(&report);
+    report.text_only = text_only;
+    struct conf *conf = file != NULL ? conf_read_file(file, &report) : conf_builtin();
+    bool ok = conf != NULL;
+    if (json)
+        check_json(file, ok, &report);
+    else
+        say_problems(&report);
+    if (ok && !json)
+        say_conf(conf);
+    conf_report_free(&report);
     conf_unref(&conf);
-    return 0;
+    return ok ? 0 : EX_CONFIG;
 }
 
 // ---- explain, reference, schema ----
 
+// Is this the key that was typed, a key below it, or one whose last word it is? (strchr also finds
+// the end of the path.)
+static bool about(const struct conf_key *key, const char *typed)
+{
+    size_t len = strlen(typed);
+    bool below = strncmp(key->path, typed, len) == 0 && strchr(".[", key->path[len]) != NULL;
+    return below || strcmp(conf_key_name(key), typed) == 0;
+}
+
+static void key_json(struct json *j, const struct conf_key *key)
+{
+    json_open(j, NULL);
+    json_text(j, "path", key->path);
+    json_text(j, "value", conf_type_words(key));
+    json_text(j, "default", key->fallback);
+    json_text(j, "without", key->unset);
+    json_bool(j, "required", key->fallback == NULL && key->unset == NULL);
+    json_text(j, "example", key->example);
+    json_text(j, "help", key->help);
+    json_close(j);
+}
+
+static void explain_json(const char *typed, bool found, struct buf *text)
+{
+    struct buf out;
+    struct json j = main_json(&out);
+    json_text(&j, "key", typed);
+    json_bool(&j, "found", found);
+    json_str(&j, "text", buf_str(text));
+    json_open_array(&j, "keys");
+    for (size_t i = 0; found && i < conf_key_count; i++)
+        if (typed == NULL || about(&conf_keys[i], typed))
+            key_json(&j, &conf_keys[i]);
+    json_close_array(&j);
+    main_json_print(&j);
+    buf_free(text);
+}
+
 int cmd_config_explain(const struct main_options *options, int argc, char **argv)
 {
     struct buf text;
-    if (argc != 1) {
-        fprintf(stderr, "usage: waypost config explain KEY    (for example queue.retry)\n");
-        return EX_USAGE;
-    }
+    bool json = main_flag(&argc, argv, "--json");
+    if (argc > 1)
+        return usage("explain [KEY] [--json]    (for example queue.retry)");
+    const char *key = argc == 1 ? argv[0] : NULL;
     buf_init(&text, PAGE_BYTES);
-    bool found = conf_explain(str_of(argv[0]), &text);
+    bool found = key == NULL || conf_explain(str_of(key), &text);
+    for (size_t i = 0; key == NULL && i < conf_key_count; i++)
+        buf_printf(&text, "%s\n", conf_keys[i].path);
+    if (json) {
+        explain_json(key, found, &text);
+        return found ? 0 : EX_USAGE;
+    }
     if (text.len > 0 && text.data[text.len - 1] != '\n')
         buf_putc(&text, '\n');
     print(&text, found ? stdout : stderr);
@@ -185,10 +268,8 @@ int cmd_config_explain(const struct main_options *options, int argc, char **argv
 static int page(int argc, const char *name, void (*make)(struct buf *out))
 {
     struct buf text;
-    if (argc != 0) {
-        fprintf(stderr, "usage: waypost config %s\n", name);
-        return EX_USAGE;
-    }
+    if (argc != 0)
+        return usage(name);
     buf_init(&text, PAGE_BYTES);
     make(&text);
     print(&text, stdout);
@@ -207,22 +288,64 @@ int cmd_config_schema(const struct main_options *options, int argc, char **argv)
 
 // ---- diff ----
 
+// "~ gateway isp: rate, password" as an object.
+static void change_json(struct json *j, struct str line)
+{
+    if (line.len < 2)
+        return;
+    json_open(j, NULL);
+    json_text(j, "change", line.ptr[0] == '+' ? "added" : line.ptr[0] == '-' ? "gone" : "changed");
+    json_str(j, "what", str_make(line.ptr + 2, line.len - 2));
+    json_bool(j, "restart", str_iends(line, STR("(takes a restart)")));
+    json_close(j);
+}
+
+static void diff_json(const char *old_file, const char *new_file, struct buf *text)
+{
+    struct buf out;
+    struct str rest = buf_str(text), line;
+    struct json j = main_json(&out);
+    json_text(&j, "old", old_file);
+    json_text(&j, "new", new_file);
+    json_bool(&j, "same", text->len == 0);
+    json_open_array(&j, "changes");
+    while (str_split(&rest, '\n', &line))
+        change_json(&j, line);
+    json_close_array(&j);
+    main_json_print(&j);
+    buf_free(text);
+}
+
+static struct conf *read_conf(const char *file, bool text_only)
+{
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    report.text_only = text_only;
+    struct conf *conf = conf_read_file(file, &report);
+    say_problems(&report);
+    conf_report_free(&report);
+    return conf;
+}
+
 int cmd_config_diff(const struct main_options *options, int argc, char **argv)
 {
     struct buf text;
-    if (argc != 2) {
-        fprintf(stderr, "usage: waypost config diff OLD NEW\n");
-        return EX_USAGE;
-    }
-    struct conf *old_conf = read_conf(argv[0], stderr);
-    struct conf *new_conf = read_conf(argv[1], stderr);
+    bool json = main_flag(&argc, argv, "--json");
+    bool text_only = main_flag(&argc, argv, "--text-only");
+    if (argc != 2)
+        return usage("diff OLD NEW [--text-only] [--json]");
+    struct conf *old_conf = read_conf(argv[0], text_only);
+    struct conf *new_conf = read_conf(argv[1], text_only);
     bool both = old_conf != NULL && new_conf != NULL;
     if (both) {
         buf_init(&text, PAGE_BYTES);
         conf_diff(old_conf, new_conf, &text);
-        if (text.len == 0)
+        if (text.len == 0 && !json)
             buf_puts(&text, "no difference\n");
-        print(&text, stdout);
+        if (json)
+            diff_json(argv[0], argv[1], &text);
+        else
+            print(&text, stdout);
     }
     conf_unref(&old_conf);
     conf_unref(&new_conf);

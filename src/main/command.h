@@ -3,6 +3,7 @@
 // (control/control.h).
 #pragma once
 
+#include "base/json.h"
 #include "conf/conf.h"
 
 struct main_options {
@@ -22,6 +23,16 @@ extern const struct main_command main_commands[]; // ends with words NULL
 
 // The configuration in force for a command; NULL after the problems went to standard error.
 struct conf *main_read_conf(const struct main_options *options);
+// The same for whoever only asks where things are: secrets are left alone, and a user who may not
+// read the file gets what is built in.
+struct conf *main_find_conf(const struct main_options *options);
+
+bool main_flag(int *argc, char **argv, const char *name); // takes it out of argv
+
+// The one object of an answer with --json, with its "schema" in it; printed by the second.
+enum { MAIN_JSON_BYTES = 4 << 20 };
+struct json main_json(struct buf *out);
+void main_json_print(struct json *j);
 
 // Is it a command of ours or of the daemon's? And what to say when not; the exit status.
 bool main_command_known(int argc, char **argv);

@@ -16,14 +16,19 @@ const struct main_command main_commands[] = {
      cmd_sendmail},
     {"mailq", "[-j]", "what waits, in the classic layout, or as JSON", cmd_mailq},
     {"newaliases", "", "nothing: there is no alias database", cmd_newaliases},
-    {"config check", "[FILE]", "what is wrong with it, or what it means", cmd_config_check},
-    {"config explain", "KEY", "one key: its values, default and meaning", cmd_config_explain},
-    {"config diff", "OLD NEW", "what changes between two files", cmd_config_diff},
+    {"config check", "[FILE] [--text-only] [--json]",
+     "what is wrong with it, or what it means; --text-only leaves the secrets it names unread",
+     cmd_config_check},
+    {"config explain", "[KEY] [--json]",
+     "one key: its values, default and meaning; without one, all keys", cmd_config_explain},
+    {"config diff", "OLD NEW [--text-only] [--json]", "what changes between two files",
+     cmd_config_diff},
     {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
     {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
-    {"setup", "", "what is still to do until this machine's mail goes this way; changes nothing",
-     cmd_setup},
-    {"spool check", "[DIRECTORY]", "verify every record; the daemon must be down", cmd_spool_check},
+    {"setup", "[--json]",
+     "what is still to do until this machine's mail goes this way; changes nothing", cmd_setup},
+    {"spool check", "[DIRECTORY] [--json]", "verify every record; the daemon must be down",
+     cmd_spool_check},
     {"spool rebuild", "[DIRECTORY]", "save what is readable, make the index anew",
      cmd_spool_rebuild},
     {"password hash", "[USER]", "a line for a listener's `users` file; password on standard input",
@@ -31,7 +36,7 @@ const struct main_command main_commands[] = {
     {"sink", "[--listen ADDRESS] [--maildir DIR] [--refuse CODE]",
      "an upstream for trying things out: takes everything, a line each", cmd_sink},
     {"help", "[WORD]...", "this, or the usage of one command", cmd_help},
-    {"version", "", "the version", cmd_version},
+    {"version", "[--json]", "the version", cmd_version},
     {"--version", NULL, NULL, cmd_version},
     {"--help", NULL, NULL, cmd_help},
     {"-h", NULL, NULL, cmd_help},
@@ -206,6 +211,13 @@ int cmd_help(const struct main_options *options, int argc, char **argv)
 
 int cmd_version(const struct main_options *options, int argc, char **argv)
 {
-    printf("waypost " WAYPOST_VERSION "\n");
+    if (!main_flag(&argc, argv, "--json")) {
+        printf("waypost " WAYPOST_VERSION "\n");
+        return 0;
+    }
+    struct buf out;
+    struct json j = main_json(&out);
+    json_text(&j, "version", WAYPOST_VERSION);
+    main_json_print(&j);
     return 0;
 }

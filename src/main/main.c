@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The one program: `waypost COMMAND`, and sendmail, mailq, newaliases by name.
 #include "main/command.h"
-#include "base/buf.h"
 #include "base/err.h"
-#include "conf/read.h"
 #include "control/control.h"
 #include "sys/file.h"
 #include "sys/host.h"
@@ -13,22 +11,6 @@
 #include <sysexits.h>
 
 static const char default_config[] = "/etc/waypost/waypost.yaml";
-
-struct conf *main_read_conf(const struct main_options *options)
-{
-    if (options->config == NULL)
-        return conf_builtin();
-    struct conf_report report = {0};
-    conf_report_init(&report);
-    struct conf *conf = conf_read_file(options->config, &report);
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    conf_report_print(&report, &text);
-    fputs(buf_cstr(&text), stderr);
-    buf_free(&text);
-    conf_report_free(&report);
-    return conf;
-}
 
 // How many of argv the words take, 0 when they do not match.
 static int words_used(const char *words, int argc, char **argv)
@@ -45,7 +27,7 @@ static int words_used(const char *words, int argc, char **argv)
 
 static int ask_daemon(const struct main_options *options, int argc, char **argv)
 {
-    struct conf *conf = main_read_conf(options);
+    struct conf *conf = main_find_conf(options);
     if (conf == NULL)
         return EX_CONFIG;
     char path[256];

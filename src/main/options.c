@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: ISC
+// What the commands share: the configuration in force, flags, an answer as JSON.
+#include "base/buf.h"
+#include "conf/read.h"
+#include "main/command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void say(const struct conf_report *report)
+{
+    struct buf text;
+    buf_init(&text, MAIN_JSON_BYTES);
+    conf_report_print(report, &text);
+    fputs(buf_cstr(&text), stderr);
+    buf_free(&text);
+}
+
+struct conf *main_read_conf(const struct main_options *options)
+{
+    if (options->config == NULL)
+        return conf_builtin();
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    struct conf *conf = conf_read_file(options->config, &report);
+    say(&report);
+    conf_report_free(&report);
+    return conf;
+}
+
+struct conf *main_find_conf(const struct main_options *options)
+{
+    if (options->config == NULL)
+        return conf_builtin();
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    report.text_only = true;
+    struct conf *conf = conf_read_file(options->config, &report);
+    if (conf == NULL && access(options->config, R_OK) != 0 && errno == EACCES) {
+        conf = conf_builtin();
+    } else if (conf == NULL) {
+        say(&report);
+    }
+    conf_report_free(&report);
+    return conf;
+}
+
+bool main_flag(int *argc, char **argv, const char *name)
+{
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], name) != 0)
+            continue;
+        for (--*argc; i < *argc; i++)
+            argv[i] = argv[i + 1];
+        return true;
+    }
+    return false;
+}
+
+struct json main_json(struct buf *out)
+{
+    buf_init(out, MAIN_JSON_BYTES);
+    struct json j = json_to(out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    return j;
+}
+
+void main_json_print(struct json *j)
+{
+    json_close(j);
+    buf_putc(j->out, '\n');
+    fwrite(j->out->data, 1, j->out->len, stdout);
+    buf_free(j->out);
+}
