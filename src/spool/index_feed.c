@@ -34,6 +34,7 @@ enum {
     RECIPIENTS_TEXT = 64 * 1024,
     SWEEP_ROWS = 500,
     SWEEP_MS = 10 * 1000,
+    MEND_MS = 5 * 1000,
 };
 
 static const char schema[] =
@@ -84,7 +85,8 @@ struct index_feed {
     sqlite3_stmt *stmt[STATEMENTS];
     struct loop *loop;
     struct timer timer;
-    bool broken; // the database fails: the index stands still until a restart
+    bool broken;     // the database fails: tried again after MEND_MS
+    bool complained; // about that
     // Where the reading stands
     uint64_t segment, offset, sequence;
     uint64_t limit; // sequence up to which the journal is on disk
@@ -115,9 +117,9 @@ struct index_feed {
 
 static void broke(struct index_feed *feed, const struct err *err)
 {
-    if (!feed->broken)
-        log_error("index", 0, "%s; history is not written until a restart", err->text);
-    feed->broken = true;
+    if (!feed->complained)
+        log_error("index", 0, "%s; history waits in the journal until that is over", err->text);
+    feed->broken = feed->complained = true;
 }
 
 static sqlite3_stmt *bound(struct index_feed *feed, int which)
@@ -156,12 +158,17 @@ static bool load_place(struct index_feed *feed, struct err *err)
         index_db_prepare(feed->db, "SELECT segment, offset, sequence FROM place", err);
     if (s == NULL)
         return false;
-    if (sqlite3_step(s) == SQLITE_ROW) {
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
         feed->segment = (uint64_t)sqlite3_column_int64(s, 0);
         feed->offset = (uint64_t)sqlite3_column_int64(s, 1);
         feed->sequence = (uint64_t)sqlite3_column_int64(s, 2);
     }
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        index_db_err(feed->db, err, "the index cannot be read");
     sqlite3_finalize(s);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return false;
     // What was read may stand in the log only, so nothing is given free before a checkpoint.
     feed->checkpoint_due = true;
     feed->gap = true;
@@ -610,8 +617,16 @@ static void write_batch(struct index_feed *feed)
     // would then stand for rows that are not there.
     ok = ok && sqlite3_get_autocommit(feed->db) == 0 && run(feed, PLACE) && run(feed, COMMIT);
     drop_batch(feed);
-    if (!ok)
+    if (!ok) {
+        struct err ignored;
+        if (sqlite3_get_autocommit(feed->db) == 0)
+            index_db_exec(feed->db, "ROLLBACK", &ignored);
+        feed->broken = true;
         return;
+    }
+    if (feed->complained)
+        log_info("index", 0, "%s", "history is written again");
+    feed->complained = false;
     atomic_store(&feed->done_sequence, feed->sequence);
     if (feed->checkpoint_due)
         checkpoint(feed);
@@ -672,11 +687,27 @@ static bool feed_some(struct index_feed *feed)
     return more && !feed->broken;
 }
 
+// Goes on from the place of the last batch that was written.
+static void mend(struct index_feed *feed)
+{
+    struct err err;
+    if (feed->pinned != NULL)
+        segment_unpin(feed->pinned);
+    feed->pinned = NULL;
+    scan_end(&feed->scan);
+    feed->segment = feed->offset = feed->sequence = 0;
+    feed->broken = !load_place(feed, &err);
+}
+
 static void on_timer(void *ctx)
 {
     struct index_feed *feed = ctx;
+    if (feed->broken)
+        mend(feed);
     if (feed_some(feed))
         timer_start(&feed->timer, 0);
+    else if (feed->broken)
+        timer_start(&feed->timer, MEND_MS);
 }
 
 static void on_wake(struct post *post)
