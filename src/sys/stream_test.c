@@ -874,6 +874,40 @@ static void test_tls_resumption(void **state)
     tls_finish();
 }
 
+// A port that guesses: what it was offered first is the handshake's beginning.
+static size_t guess_tls(struct side *side, const char *bytes, size_t len)
+{
+    assert_int_equal(bytes[0], 22);
+    stream_start_tls_server_offered(side->s, identity);
+    side->data = echo;
+    return 0;
+}
+
+static void tls_then_hello(struct side *side, enum stream_event event)
+{
+    if (event == STREAM_CONNECTED)
+        stream_start_tls_client(side->s, &params);
+    if (event == STREAM_TLS_READY)
+        stream_write(side->s, "hello", 5);
+}
+
+static void test_tls_by_first_byte(void **state)
+{
+    struct err err;
+    identity = tls_server_self_signed("guess.example", &err);
+    start("127.0.0.1:0");
+    server.data = guess_tls;
+    client.event = tls_then_hello;
+    client.data = until_hello;
+    dial();
+    loop_run(loop);
+    assert_true(stream_is_tls(server.s) && stream_is_tls(client.s));
+    assert_int_equal(server.tls_ready, 1);
+    assert_true(has(&client, "hello"));
+    finish();
+    tls_server_unref(&identity);
+}
+
 // What came in clear behind STARTTLS must never be seen, neither kept nor in the same packet.
 static size_t starttls_data(struct side *side, const char *bytes, size_t len)
 {
@@ -1065,6 +1099,7 @@ int main(void)
         cmocka_unit_test(test_keeps_no_more_than_said),
         cmocka_unit_test(test_bulk),
         cmocka_unit_test(test_bulk_tls),
+        cmocka_unit_test(test_tls_by_first_byte),
         cmocka_unit_test(test_close_in_data),
         cmocka_unit_test(test_close_in_events),
         cmocka_unit_test(test_close_in_accept),
