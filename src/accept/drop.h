@@ -25,7 +25,7 @@ enum {
     DROP_HEAD_MOST = LIMIT_RECIPIENTS * 2048, // the lines above the content
     // Whoever may reach the spool may leave mail; only the daemon can list or take it. A file gets
     // the directory's group, which is the daemon's, and lets that group read
-    // (docs/decisions/0007).
+    // (docs/decisions/0003).
     DROP_DIR_MODE = 03733,
     DROP_FILE_MODE = 0640,
 };
