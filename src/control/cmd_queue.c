@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "control/command.h"
+#include "control/table.h"
 #include "route/judge.h"
 #include "sys/clock.h"
 
@@ -54,23 +55,44 @@ static void next_text(const struct queue_message_view *v, const struct queue_rcp
         time_span(wait, text);
 }
 
+static const struct table_column columns[] = {
+    {"ID", 8, false, false},    {"AGE", 11, false, false}, {"SIZE", 8, true, false},
+    {"FROM", 24, false, true},  {"TO", 28, false, true},   {"STATE", 9, false, false},
+    {"NEXT", 11, false, false}, {"LAST", 0, false, false}, {NULL},
+};
+
+static void table(struct reply *r, const struct str *cells)
+{
+    struct buf line;
+    buf_init(&line, LIMIT_CONTROL_LINE);
+    table_line(&line, columns, cells, r->columns);
+    reply_line(r, "%s", buf_cstr(&line));
+    buf_free(&line);
+}
+
 static void list_line(struct reply *r, const struct queue_message_view *v)
 {
-    char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[16], to[80];
+    char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[16], to[LIMIT_PATH + 16];
     size_t waiting;
     const struct queue_rcpt_view *first = first_waiting(v, &waiting);
+    const char *last = v->held ? v->hold_reason : first != NULL ? first->last.text : "";
     time_span(clock_wall_ms() - v->envelope.accepted_ms, age);
     size_text(v->size, size);
     next_text(v, first, next);
     snprintf(to, sizeof(to), waiting > 1 ? "%.*s +%zu" : "%.*s",
              first != NULL ? (int)first->address.len : 0, first != NULL ? first->address.ptr : "",
              waiting - 1);
-    struct str from = v->envelope.sender.len > 0 ? v->envelope.sender : STR("<>");
-    reply_line(r, "%-8s %-11s %8s  %-24.*s %-28s %-9s %-11s %s", id_format(v->id, id), age, size,
-               STR_FMT(from), to, v->state, next,
-               v->held         ? v->hold_reason
-               : first != NULL ? first->last.text
-                               : "");
+    const struct str cells[] = {
+        str_of(id_format(v->id, id)),
+        str_of(age),
+        str_of(size),
+        v->envelope.sender.len > 0 ? v->envelope.sender : STR("<>"),
+        str_of(to),
+        str_of(v->state),
+        str_of(next),
+        str_of(last),
+    };
+    table(r, cells);
 }
 
 static void rcpt_json(struct json *j, const struct queue_rcpt_view *r)
@@ -97,7 +119,7 @@ static void rcpt_json(struct json *j, const struct queue_rcpt_view *r)
 
 static void message_json(struct reply *r, const struct queue_message_view *v)
 {
-    struct buf out;
+    struct buf out, subject;
     char id[ID_TEXT_SIZE];
     buf_init(&out, 4 << 20);
     struct json j = json_to(&out);
@@ -109,7 +131,7 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     json_int(&j, "accepted_ms", v->envelope.accepted_ms);
     json_int(&j, "size", (int64_t)v->size);
     json_str(&j, "sender", v->envelope.sender);
-    json_str(&j, "subject", v->envelope.subject);
+    json_str(&j, "subject", reply_subject(v->envelope.subject, &subject));
     json_str(&j, "client", v->envelope.client);
     json_str(&j, "user", v->envelope.user);
     json_str(&j, "listener", v->envelope.listener);
@@ -120,6 +142,7 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     json_close(&j);
     reply_text(r, buf_str(&out));
     buf_free(&out);
+    buf_free(&subject);
 }
 
 static void list_one(struct reply *r, const struct queue_message_view *v)
@@ -142,8 +165,7 @@ void cmd_queue_list(struct reply *r)
 {
     r->ctx = arena_alloc(r->arena, sizeof(uint64_t)); // how many were told
     if (!r->json)
-        reply_line(r, "%-8s %-11s %8s  %-24s %-28s %-9s %-11s %s", "ID", "AGE", "SIZE", "FROM",
-                   "TO", "STATE", "NEXT", "LAST");
+        table(r, NULL);
     queue_each(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, list_end);
 }
 
@@ -159,11 +181,14 @@ static bool find(struct reply *r, uint64_t id, struct queue_message_view *v)
 static void show_text(struct reply *r, const struct queue_message_view *v)
 {
     char id[ID_TEXT_SIZE], when[TIME_TEXT], size[16], next[TIME_TEXT];
+    struct buf decoded;
+    struct str subject = reply_subject(v->envelope.subject, &decoded);
     size_text(v->size, size);
     reply_line(r, "%s  %s%.*s%s  %s  %s%s%s", id_format(v->id, id),
-               v->envelope.subject.len > 0 ? "\"" : "", STR_FMT(v->envelope.subject),
+               v->envelope.subject.len > 0 ? "\"" : "", STR_FMT(subject),
                v->envelope.subject.len > 0 ? "\"" : "", size, v->state, v->held ? ": " : "",
                v->held ? v->hold_reason : "");
+    buf_free(&decoded);
     reply_line(r, "  accepted   %s from %.*s%s%.*s", time_iso(v->envelope.accepted_ms, when),
                STR_FMT(v->envelope.client), v->envelope.user.len > 0 ? ", user " : "",
                STR_FMT(v->envelope.user));

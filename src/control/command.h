@@ -70,6 +70,10 @@ struct command {
 };
 extern const struct command control_commands[]; // ends with words NULL
 
+// A subject with its encoded words decoded; stands in `out`, which this initializes and the caller
+// frees.
+struct str reply_subject(struct str subject, struct buf *out);
+
 // Takes `--name VALUE` or `--name=VALUE` out of the arguments; NULL when it is not there.
 const char *reply_option(struct reply *r, const char *name);
 bool reply_flag(struct reply *r, const char *name); // takes `--name` out

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "control/command.h"
+#include "mail/encoded_word.h"
 #include "sys/stream.h"
 
 #include <stdio.h>
@@ -74,6 +75,13 @@ void reply_end(struct reply *r, int status)
     stream_write(r->stream, line, (size_t)len);
     stream_close(&r->stream, true);
     reply_free(r);
+}
+
+struct str reply_subject(struct str subject, struct buf *out)
+{
+    buf_init(out, LIMIT_LOG_LINE);
+    encoded_word_show(out, subject, LIMIT_LOG_LINE);
+    return buf_str(out);
 }
 
 // ---- Arguments ----

@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "control/table.h"
 #include "route/judge.h"
 #include "sys/clock.h"
 
@@ -41,10 +42,13 @@ void timeline_head(struct reply *r, const struct index_message *m, bool states)
 {
     char id[ID_TEXT_SIZE], size[24], when[TIME_TEXT];
     const struct envelope *e = &m->envelope;
+    struct buf decoded;
+    struct str subject = reply_subject(m->subject, &decoded);
     size_text(m->size, size);
     reply_line(r, "%s  %s%.*s%s%s  from %.*s", id_format(m->id, id), m->subject.len > 0 ? "\"" : "",
-               STR_FMT(m->subject), m->subject.len > 0 ? "\"  " : "", size,
+               STR_FMT(subject), m->subject.len > 0 ? "\"  " : "", size,
                STR_FMT(sender_text(m->sender)));
+    buf_free(&decoded);
     for (size_t i = 0; i < e->count && i < 10; i++)
         reply_line(r, "  to %.*s%s%s", STR_FMT(e->rcpts[i].address), states ? ": " : "",
                    states ? rcpt_state_name((enum rcpt_state)m->states[i]) : "");
@@ -165,29 +169,53 @@ void timeline_events(struct reply *r, const struct index_message *m, size_t firs
         event(r, m, &m->events[i], transcripts);
 }
 
+static const struct table_column columns[] = {
+    {"ACCEPTED", 20, false, false}, {"ID", 8, false, false},      {"STATE", 9, false, false},
+    {"GATEWAY", 12, false, false},  {"LAST", 10, false, false},   {"FROM", 26, false, true},
+    {"TO", 30, false, true},        {"SUBJECT", 0, false, false}, {NULL},
+};
+
+static void table(struct reply *r, const struct str *cells)
+{
+    struct buf line;
+    buf_init(&line, LIMIT_CONTROL_LINE);
+    table_line(&line, columns, cells, r->columns);
+    reply_line(r, "%s", buf_cstr(&line));
+    buf_free(&line);
+}
+
 void timeline_list_head(struct reply *r)
 {
-    reply_line(r, "%-19s  %-8s %-9s %-12s %-10s %-26s %-30s %s", "ACCEPTED", "ID", "STATE",
-               "GATEWAY", "LAST", "FROM", "TO", "SUBJECT");
+    table(r, NULL);
 }
 
 void timeline_list_line(struct reply *r, const struct index_message *m)
 {
-    char when[TIME_TEXT], id[ID_TEXT_SIZE];
-    struct str sender = sender_text(m->sender), rest = m->recipients, first = {0};
+    char when[TIME_TEXT], id[ID_TEXT_SIZE], to[LIMIT_PATH + 8];
+    struct buf subject;
+    struct str rest = m->recipients, first = {0};
     str_split(&rest, ' ', &first);
+    snprintf(to, sizeof(to), "%.*s%s", STR_FMT(first), rest.len > 0 ? " +" : "");
     local_time(m->accepted_ms, when);
-    reply_line(r, "%.19s  %-8s %-9s %-12.*s %-10s %-26.*s %.*s%-*s %.*s", when,
-               id_format(m->id, id), m->held ? "held" : rcpt_state_name(m->state),
-               STR_FMT(m->gateway), m->gateway.len > 0 ? outcome_class_name(m->class) : "",
-               STR_FMT(sender), STR_FMT(first), first.len < 30 ? 30 - (int)first.len : 0,
-               rest.len > 0 ? " +" : "", STR_FMT(m->subject));
+    const struct str cells[] = {
+        str_make(when, 19),
+        str_of(id_format(m->id, id)),
+        str_of(m->held ? "held" : rcpt_state_name(m->state)),
+        m->gateway,
+        str_of(m->gateway.len > 0 ? outcome_class_name(m->class) : ""),
+        sender_text(m->sender),
+        str_of(to),
+        reply_subject(m->subject, &subject),
+    };
+    table(r, cells);
+    buf_free(&subject);
 }
 
 // ---- JSON ----
 
 static void facts_json(struct json *j, const struct index_message *m)
 {
+    struct buf subject;
     char id[ID_TEXT_SIZE];
     json_int(j, "schema", 1);
     json_text(j, "id", id_format(m->id, id));
@@ -196,7 +224,8 @@ static void facts_json(struct json *j, const struct index_message *m)
     json_int(j, "accepted_ms", m->accepted_ms);
     json_int(j, "ended_ms", m->ended_ms);
     json_str(j, "sender", m->sender);
-    json_str(j, "subject", m->subject);
+    json_str(j, "subject", reply_subject(m->subject, &subject));
+    buf_free(&subject);
     json_str(j, "client", m->client);
     json_str(j, "user", m->user);
     json_int(j, "size", (int64_t)m->size);

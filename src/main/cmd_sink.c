@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "mail/encoded_word.h"
 #include "mail/header.h"
 #include "main/command.h"
 #include "proto/smtp_server.h"
@@ -107,20 +108,23 @@ static int on_end(void *ctx, struct smtp_server_reply *reply)
 {
     struct guest *g = ctx;
     struct err err = {0};
-    struct buf subject;
+    struct buf decoded, subject;
     header_scan_end(&g->header);
     if (g->sink->maildir != NULL && !keep(g, &err)) {
         fprintf(stderr, "waypost sink: %s\n", err.text);
         smtp_server_reply_set(reply, 451, "4.3.0", "%s", err.text);
         return -1;
     }
-    buf_init(&subject, 1024);
-    utf8_escape(&subject, header_subject(&g->header));
+    buf_init(&subject, 4096);
+    buf_init(&decoded, 1024);
+    encoded_word_show(&decoded, header_subject(&g->header), 1024);
+    utf8_escape(&subject, buf_str(&decoded));
     printf("received <%.*s> to <%.*s>%s  %llu octets%s%s%s\n", STR_FMT(g->sender), STR_FMT(g->rcpt),
            g->rcpts > 1 ? " and others" : "", (unsigned long long)g->header.size,
            subject.len > 0 ? "  \"" : "", subject.len > 0 ? buf_cstr(&subject) : "",
            subject.len > 0 ? "\"" : "");
     fflush(stdout);
+    buf_free(&decoded);
     buf_free(&subject);
     g->sink->messages++;
     return 1;
