@@ -501,7 +501,8 @@ const struct conf_key conf_keys[] = {
      .fallback = "500",
      .min = 1,
      .max = 20000,
-     .help = "The most outgoing connections at once, all together."},
+     .help = "The most outgoing connections in use at once, all together. Idle ones, kept for the "
+             "next message, come on top."},
     {.path = "queue.max_recipients",
      .type = CONF_INT,
      IN_CONF(queue.max_recipients),
