@@ -359,7 +359,7 @@ void stream_flush(struct stream *s)
 
 size_t stream_queued(const struct stream *s)
 {
-    return fifo_len(&s->out);
+    return s->stage == STAGE_DEAD || s->stage == STAGE_FAILED ? SIZE_MAX : fifo_len(&s->out);
 }
 
 void stream_pause(struct stream *s)

@@ -201,6 +201,11 @@ static void wait_writable(struct stream *s)
     net_watch_change(s->net, &s->watch, WATCH_IN | EPOLLOUT);
 }
 
+static size_t unsent(const struct stream *s)
+{
+    return s->wire.len + s->clear.len;
+}
+
 static void write_wire(struct stream *s)
 {
     while (s->wire.len > 0 && !s->blocked && s->write_errno == 0) {
@@ -258,7 +263,7 @@ static void on_flush(void *ctx)
 {
     struct stream *s = ctx;
     send_out(s);
-    if (!s->owed || stream_queued(s) > 0 || s->write_errno != 0 || s->failed)
+    if (!s->owed || unsent(s) > 0 || s->write_errno != 0 || s->failed)
         return;
     s->owed = false;
     tell(s, STREAM_DRAINED);
@@ -279,13 +284,13 @@ void stream_flush(struct stream *s)
         return;
     defer_cancel(&s->flush);
     send_out(s);
-    if (stream_queued(s) == 0)
+    if (unsent(s) == 0)
         s->owed = false;
 }
 
 size_t stream_queued(const struct stream *s)
 {
-    return s->wire.len + s->clear.len;
+    return s->failed || s->write_errno != 0 ? SIZE_MAX : unsent(s);
 }
 
 // ---- reading
@@ -546,7 +551,7 @@ static void connected(struct stream *s)
     }
     s->connecting = false;
     s->connected_due = true;
-    if (stream_queued(s) > 0)
+    if (unsent(s) > 0)
         want_flush(s);
 }
 
@@ -751,7 +756,7 @@ static void send_farewell(struct stream *s)
         tls_conn_close_notify(s->tls);
         send_out(s);
     }
-    if (stream_queued(s) > 0 || s->write_errno != 0)
+    if (unsent(s) > 0 || s->write_errno != 0)
         return;
     if (!s->eof) // else the close that follows says it
         shutdown(s->watch.fd, SHUT_WR);
@@ -767,7 +772,7 @@ static void drain(struct stream *s)
         send_out(s);
     for (int i = 0; i < READS_A_TURN && s->can_read && !s->connecting; i++)
         fill(s, 0);
-    if (!s->shut && !s->connecting && stream_queued(s) == 0 && s->write_errno == 0)
+    if (!s->shut && !s->connecting && unsent(s) == 0 && s->write_errno == 0)
         send_farewell(s);
     if (s->write_errno != 0 || s->read_errno != 0 || (s->shut && s->eof))
         bury(s);

@@ -40,7 +40,9 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
                               void *ctx);
 
 // Queues bytes (copied) and sends what is queued at the end of this loop iteration, in one write.
-// The queue has no limit of its own: producers look at stream_queued and wait for DRAINED.
+// The queue has no limit of its own: producers look at stream_queued and wait for DRAINED. When
+// nothing can be sent any more it is SIZE_MAX, and ERROR follows: else a producer would take the
+// throwing away of its bytes for their being sent.
 void stream_write(struct stream *s, const void *bytes, size_t len);
 void stream_flush(struct stream *s); // now instead of at the end of the iteration
 size_t stream_queued(const struct stream *s);

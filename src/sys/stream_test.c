@@ -571,6 +571,33 @@ static void test_reset(void **state)
     finish();
 }
 
+static int gone_fd;
+
+// The peer goes while we send: what is written then has not been sent.
+static size_t write_to_the_gone(struct side *side, const char *bytes, size_t len)
+{
+    reset(gone_fd);
+    stream_write(side->s, "into the void", 13);
+    stream_flush(side->s);
+    assert_true(stream_queued(side->s) == SIZE_MAX);
+    stream_write(side->s, "more of it", 10);
+    assert_true(stream_queued(side->s) == SIZE_MAX);
+    return len;
+}
+
+static void test_write_to_the_gone(void **state)
+{
+    start("127.0.0.1:0");
+    server.event = stop_at_error;
+    server.data = write_to_the_gone;
+    gone_fd = raw_connect();
+    assert_int_equal(write(gone_fd, "abc", 3), 3);
+    loop_run(loop);
+    assert_int_equal(server.error, 1);
+    assert_int_equal(server.drained, 0);
+    finish();
+}
+
 static void write_after_eof(struct side *side, enum stream_event event)
 {
     if (event != STREAM_EOF)
@@ -1107,6 +1134,7 @@ int main(void)
         cmocka_unit_test(test_connect_fails),
         cmocka_unit_test(test_source_address),
         cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_write_to_the_gone),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_listen_trouble),
         cmocka_unit_test(test_out_of_files),
