@@ -302,6 +302,11 @@ void accept_count_changed(struct accept *a)
 
 static void on_stop_time(void *ctx);
 
+void accept_set_store(struct accept *a, struct store *store)
+{
+    a->store = store;
+}
+
 struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *store,
                           struct err *err)
 {

@@ -16,6 +16,9 @@ struct accept;
 // Opens the TCP listeners of `conf` (keeps a reference). NULL with err: nothing is left open.
 struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *store,
                           struct err *err);
+// A store that could not be opened yet when the ports had to be bound (accept_new with NULL).
+// Before any session.
+void accept_set_store(struct accept *a, struct store *store);
 // What cannot be shared by several loops: `<run_dir>/submit.sock`, where programs of this machine
 // hand in mail by SMTP and are known by their uid, and listeners at unix paths. Called for one
 // `accept` of the process, the one that says in the log where it listens; reloads then keep it so.

@@ -160,7 +160,7 @@ static bool start(struct server *s, struct err *err)
                                   .ctx = s,
                                   .started_ms = clock_wall_ms()};
     s->control = control_new(s->conf, &parts, err);
-    if (s->control == NULL || !host_become(s->conf->user, err))
+    if (s->control == NULL)
         return false;
     if (!host_harden(err))
         log_warn("hardening", 0, "%s", err->text);

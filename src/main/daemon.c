@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: ISC
 // The daemon put together.
 //
-// Start: spool (replayed into the queue), session loops with their names, deliver and accept, then
-// the threads; the listeners open last, so nothing is accepted before everything behind it stands.
-// Stop, the other way round: listeners close and sessions end on their own loops, transactions come
-// to their end, the loops end, then the conductor waits until the queue is idle, and the store is
-// synced and closed clean.
+// Start: ports are bound, root is dropped, the spool is replayed into the queue, then the threads
+// start: a client that connects meanwhile waits in the backlog, so nothing is accepted before
+// everything behind it stands. Stop, the other way round: listeners close and sessions end on their
+// own loops, transactions come to their end, the loops end, then the conductor waits until the
+// queue is idle, and the store is synced and closed clean.
 #include "main/daemon.h"
 #include "accept/accept.h"
 #include "accept/drop.h"
@@ -14,6 +14,7 @@
 #include "queue/queue.h"
 #include "spool/store.h"
 #include "sys/file.h"
+#include "sys/host.h"
 #include "sys/log.h"
 #include "sys/names.h"
 
@@ -93,20 +94,14 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
     if (l->names == NULL)
         return false;
     l->deliver = deliver_new(l->loop, l->names);
-    l->accept = accept_new(l->loop, d->conf, d->store, err);
+    l->accept = accept_new(l->loop, d->conf, NULL, err);
     if (l->accept == NULL)
         return false;
     accept_set_gate(l->accept, may_accept, d->queue);
-    if (l != d->loops) {
-        accept_join(l->accept, d->loops[0].accept);
-        return true;
-    }
-    if (!accept_open_unix(l->accept, err))
-        return false;
-    l->drop = drop_new(l->loop, d->conf, d->store, err);
-    if (l->drop != NULL)
-        drop_set_gate(l->drop, may_accept, d->queue);
-    return l->drop != NULL;
+    if (l == d->loops)
+        return accept_open_unix(l->accept, err);
+    accept_join(l->accept, d->loops[0].accept);
+    return true;
 }
 
 static void close_loop(struct session_loop *l)
@@ -130,6 +125,29 @@ static void abandon(struct daemon *d)
     daemon_free(&d);
 }
 
+static bool become(const struct conf *conf, struct err *err)
+{
+    if (conf->user == NULL)
+        return true;
+    return dir_make(conf->spool_dir, 0711, err) && host_give(conf->spool_dir, conf->user, err) &&
+           host_give(conf->run_dir, conf->user, err) && host_become(conf->user, err);
+}
+
+static bool open_store(struct daemon *d, struct err *err)
+{
+    struct store_settings settings = {.dir = d->conf->spool_dir, .keep_ms = d->conf->queue.keep_ms};
+    d->store = store_open(&settings, adopt, d->queue, err);
+    if (d->store == NULL)
+        return false;
+    for (size_t i = 0; i < d->count; i++)
+        accept_set_store(d->loops[i].accept, d->store);
+    d->loops[0].drop = drop_new(d->loops[0].loop, d->conf, d->store, err);
+    if (d->loops[0].drop == NULL)
+        return false;
+    drop_set_gate(d->loops[0].drop, may_accept, d->queue);
+    return true;
+}
+
 struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct err *err)
 {
     struct daemon *d = xcalloc(1, sizeof(*d));
@@ -142,15 +160,14 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
     d->delivers = xcalloc(d->count, sizeof(struct deliver *));
     d->loop_ptrs = xcalloc(d->count, sizeof(struct loop *));
     d->queue = queue_new(conf);
-    struct store_settings settings = {.dir = conf->spool_dir, .keep_ms = conf->queue.keep_ms};
+    // Ports first, while this may still be root; the spool as the user who will write it.
     bool ok = dir_make(conf->run_dir, 0755, err);
-    d->store = ok ? store_open(&settings, adopt, d->queue, err) : NULL;
-    ok = d->store != NULL;
     for (size_t i = 0; ok && i < d->count; i++) {
         ok = open_loop(d, &d->loops[i], err);
         d->delivers[i] = d->loops[i].deliver;
         d->loop_ptrs[i] = d->loops[i].loop;
     }
+    ok = ok && become(conf, err) && open_store(d, err);
     if (!ok) {
         abandon(d);
         return NULL;

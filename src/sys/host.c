@@ -210,10 +210,8 @@ bool host_harden(struct err *err)
     return true;
 }
 
-bool host_become(const char *user, struct err *err)
+static bool find_user(const char *user, uid_t *uid_out, gid_t *gid_out, struct err *err)
 {
-    if (user == NULL)
-        return true;
     char text[4096];
     struct passwd entry, *found = NULL;
     int rc = getpwnam_r(user, &entry, text, sizeof(text), &found);
@@ -224,8 +222,33 @@ bool host_become(const char *user, struct err *err)
             err_set(err, "there is no user \"%s\"; create it, or name another", user);
         return false;
     }
-    uid_t uid = entry.pw_uid;
-    gid_t gid = entry.pw_gid;
+    *uid_out = entry.pw_uid;
+    *gid_out = entry.pw_gid;
+    return true;
+}
+
+bool host_give(const char *path, const char *user, struct err *err)
+{
+    uid_t uid;
+    gid_t gid;
+    if (user == NULL || geteuid() != 0)
+        return true;
+    if (!find_user(user, &uid, &gid, err))
+        return false;
+    if (lchown(path, uid, gid) == 0)
+        return true;
+    err_sys(err, errno, "cannot give %s to the user \"%s\"", path, user);
+    return false;
+}
+
+bool host_become(const char *user, struct err *err)
+{
+    uid_t uid;
+    gid_t gid;
+    if (user == NULL)
+        return true;
+    if (!find_user(user, &uid, &gid, err))
+        return false;
     if (geteuid() == uid && getuid() == uid)
         return true; // also: started by a service manager as that user
     if (geteuid() != 0) {

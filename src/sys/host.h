@@ -25,3 +25,5 @@ int host_passed_socket(const struct net_addr *at); // fd or -1
 bool host_harden(struct err *err);
 // Drops root for good. `user` NULL: keep. Keeps what binding low ports needed out.
 bool host_become(const char *user, struct err *err);
+// As root: gives a directory to the user (and its group) that host_become will be. Else nothing.
+bool host_give(const char *path, const char *user, struct err *err);
