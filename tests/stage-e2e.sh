@@ -9,10 +9,11 @@ ninja -C build waypost >/dev/null || exit 1
 [ -e build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false || exit 1
 ninja -C build-asan waypost >/dev/null || exit 1
 
-round() { # binary, pytest's options
-    binary=$1
+round() { # program, pytest's options
+    # A copy, as a build meanwhile would pull it away.
+    cp "$1" "$top/waypost"
     shift
-    WAYPOST=$binary timeout 900 /usr/bin/python3 -B -m pytest -q --tb=short --durations=10 -p no:cacheprovider \
+    WAYPOST=$top/waypost timeout 900 /usr/bin/python3 -B -m pytest -q --tb=short --durations=10 -p no:cacheprovider \
         --basetemp="$top/t" --junitxml="$top/result.xml" "$@" tests/e2e || true
     # A run that was cut short has no result, which counts as one failure.
     counts=$(/usr/bin/python3 - "$top/result.xml" <<'EOF'
@@ -31,6 +32,6 @@ EOF
 }
 
 round build/waypost
-round build-asan/waypost -m "not slow"
+E2E_BANNER=5 round build-asan/waypost -m "not slow"
 echo "stage e2e: $passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """What a 250 means: on disk before it is said, and still there after a crash. Under load, power cuts and
 full disks: tests/crash."""
+import os
 import pathlib
 import re
 import subprocess
@@ -130,7 +131,7 @@ def test_the_banner_is_back_within_a_second_of_a_crash(make):
         except OSError:
             return False
     until("the banner", answers, step=0.005)
-    assert time.monotonic() - began < (1 if "asan" not in str(w.binary) else 5)
+    assert time.monotonic() - began < float(os.environ.get("E2E_BANNER", "1"))
     w.await_event("ready", count=2)
     assert len(w.queue()) == 300
 
@@ -149,38 +150,31 @@ def test_a_message_may_go_while_the_next_is_handed_in(make):
     p.wait("all of them once", lambda: sorted(m.name for m in p.kept) == sorted(names))
 
 
-def test_little_memory_refuses_politely_and_loses_nothing(make):
-    """With 30 MiB to grow, large messages are put off or taken, never taken and lost; the daemon may end."""
+def test_little_memory_loses_nothing(make):
+    """With 64 MiB to grow, large messages are put off or taken, never taken and lost; the daemon may end."""
     p = make.peer()
     w = make.waypost({"p": p.gateway()})
     vm = next(int(line.split()[1]) << 10 for line in open(f"/proc/{w.pid()}/status") if line.startswith("VmSize"))
     if vm > 1 << 40:
         pytest.skip("the sanitizer's shadow memory is beyond any limit")
-    subprocess.run(["prlimit", "--pid", str(w.pid()), f"--as={vm + (30 << 20)}"], check=True)
-    lines = [w.connect() for _ in range(20)]
-    sent, taken = [message(b"line of text\r\n" * 150000) for _ in lines], []
-    for c in lines:
-        c.say("EHLO x")
-        c.say("MAIL FROM:<a@client.test>")
-        c.say("RCPT TO:<b@sink.test>")
-        c.say("DATA")
-    for c, m in zip(lines, sent):
-        c.send(m[:1000000])
-    for c, m in zip(lines, sent):
-        try:
-            c.send(m[1000000:] + b".\r\n")
-            reply = c.reply()
-        except OSError:
-            reply = b""
-        assert reply[:1] in (b"2", b"4", b""), reply
-        if reply.startswith(b"250"):
-            taken.append(m)
-        c.sock.close()
+    sent, taken = [message(b"line of text\r\n" * 75000) for _ in range(60)], []
+    lines = [w.connect() for _ in sent]
+    subprocess.run(["prlimit", "--pid", str(w.pid()), f"--as={vm + (64 << 20)}"], check=True)
+    try:
+        for c, m in zip(lines, sent):
+            c.send(b"EHLO x\r\nMAIL FROM:<a@client.test>\r\nRCPT TO:<b@sink.test>\r\nDATA\r\n" + m[:500000])
+        for c, m in zip(lines, sent):
+            c.send(m[500000:] + b".\r\nQUIT\r\n")
+        for c, m in zip(lines, sent):
+            replies = c.rest_of_replies()
+            assert replies[4][:3] in (b"250", b"452", b"451", b"421"), replies
+            if replies[4].startswith(b"250"):
+                taken.append(m)
+    except (OSError, IndexError):
+        pass
     arrived = lambda: all(p.named(name_of(m)) for m in taken)
     until("all that was taken arrives, or the end", lambda: arrived() or not w.alive())
-    if not w.alive():
-        w.stop()
-        w.start()
+    w.stop()
+    w.start()
     for m in taken:
         assert from_token(p.await_message(name_of(m)).data) == m
-    w.stop()

@@ -188,6 +188,7 @@ acl_smtp_rcpt = accept
 acl_smtp_data = accept
 smtp_accept_max = 100
 smtp_accept_max_per_connection = 0
+smtp_accept_queue_per_connection = 0
 message_size_limit = 100M
 smtputf8_advertise_hosts = *
 chunking_advertise_hosts = *

@@ -98,9 +98,9 @@ class Session:
 
 
 class Peer:
-    def __init__(self, port=0, lmtp=False, ehlo=None, tls=None, host="127.0.0.1"):
+    def __init__(self, port=0, lmtp=False, ehlo=None, tls=None, host="127.0.0.1", receive_buffer=None):
         self.lmtp, self.ehlo, self.tls = lmtp, list(EHLO if ehlo is None else ehlo), tls
-        self.host, self.port = host, port
+        self.host, self.port, self.receive_buffer = host, port, receive_buffer
         self.on = {}
         self.messages, self.kept, self.sessions = [], [], []
         self.changed = threading.Condition()
@@ -113,6 +113,8 @@ class Peer:
     def start(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.receive_buffer:  # else the kernel takes many MiB that nobody reads
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self.listener.bind((self.host, self.port))
         self.listener.listen(512)
         self.port = self.listener.getsockname()[1]
