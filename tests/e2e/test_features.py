@@ -53,6 +53,7 @@ def test_a_gateway_whose_name_is_not_found_waits_for_it(make, tmp_path):
         w.send(message())
         return first.kept
     until("the name is found", once_more, 20, step=0.3)
+    until("it is no longer complained of", lambda: "gate.test" not in w.run("status", check=0).out)
 
 
 # ---- accounts ----
@@ -189,6 +190,8 @@ def test_relayed_is_not_delivered(make):
     w.await_event("relayed", id=two)
     said = w.json("status")["since_start"]
     assert (said["delivered"], said["relayed"]) == (1, 1)
+    assert "delivered: 250 2.0.0 kept" in w.run("log", one, check=0).out
+    assert "relayed: 250 2.0.0 kept" in w.run("log", two, check=0).out
 
 
 def test_the_transcript_of_a_failure_is_kept_without_the_password(make):
