@@ -66,6 +66,9 @@ enum {
     LIMIT_NOTICES_AT_ONCE = 100,    // reports to senders, of one kind; then
     LIMIT_NOTICES_PER_MINUTE = 120, // the rest waits its turn
 
+    // The process
+    LIMIT_THREAD_STACK = 1024 * 1024,
+
     // What is kept and said
     LIMIT_OUTCOME_TEXT = 512,   // a remote reply as kept in a record
     LIMIT_DSN_BODY = 50 * 1024, // the returned part of the original

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "sys/loop_int.h"
+#include "sys/thread.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -223,13 +224,8 @@ static void *thread_main(void *arg)
 void loop_start(struct loop *loop)
 {
     assert(!loop->started && !loop->running);
-    // Signals are main's: a thread inherits the mask it is born with.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t thread;
-    int rc = pthread_create(&thread, NULL, thread_main, loop);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = thread_start(&thread, thread_main, loop);
     if (rc != 0) {
         fprintf(stderr, "waypost: cannot start the thread \"%s\": %s\n", loop->name, strerror(rc));
         abort();

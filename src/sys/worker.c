@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "sys/clock.h"
 #include "sys/worker.h"
+#include "sys/thread.h"
 
 #include <assert.h>
 #include <crypt.h>
@@ -62,11 +63,7 @@ static void *thread_main(void *arg)
 
 static void add_thread(void)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&pool.threads[pool.thread_count], NULL, thread_main, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = thread_start(&pool.threads[pool.thread_count], thread_main, NULL);
     if (rc == 0) {
         pool.thread_count++;
     } else if (pool.thread_count == 0) {
