@@ -135,10 +135,16 @@ static void on_signal(void *ctx, int signo)
 static void ready(struct server *s)
 {
     char gateways[200];
-    size_t n = 0;
-    for (size_t i = 0; i < s->conf->gateway_count; i++)
-        n += s->conf->gateways[i].kind != GATEWAY_DIRECT && s->conf->gateways[i].enabled;
-    if (n == 0)
+    size_t n = 0, disabled = 0;
+    for (size_t i = 0; i < s->conf->gateway_count; i++) {
+        bool gateway = s->conf->gateways[i].kind != GATEWAY_DIRECT;
+        n += gateway && s->conf->gateways[i].enabled;
+        disabled += gateway && !s->conf->gateways[i].enabled;
+    }
+    if (n == 0 && disabled > 0)
+        snprintf(gateways, sizeof(gateways),
+                 "none, all gateways are disabled; mail waits unless a route names direct");
+    else if (n == 0)
         snprintf(gateways, sizeof(gateways), "direct to the recipients' MX");
     else
         snprintf(gateways, sizeof(gateways), "%zu gateway%s", n, n == 1 ? "" : "s");
