@@ -204,7 +204,6 @@ def test_to_a_real_postfix(make, postfix):
     assert "postfix" in event["text"]
 
 
-@pytest.mark.xfail(strict=True, reason="`tls: auto` does not look at the first byte yet")
 def test_auto_takes_tls_and_plain_on_one_port(site):
     context = ssl.create_default_context(cafile=site.ca)
     for cls, more in ((smtplib.SMTP, {}), (smtplib.SMTP_SSL, {"context": context})):
