@@ -4,10 +4,16 @@
 #include "base/buf.h"
 #include "sys/stream.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+enum { LOOK_MS = 500 };
 
 struct call {
     struct loop *loop;
@@ -17,6 +23,7 @@ struct call {
     int status;
     bool ended;
     struct err *err;
+    struct timer look;
 };
 
 static void end(struct call *c, int status)
@@ -41,6 +48,13 @@ static void take_line(struct call *c, struct str line)
         fprintf(line.ptr[0] == 'o' ? stdout : stderr, "%.*s\n", STR_FMT(text));
 }
 
+// Who reads what we tell has gone: so do we, as a program does that never heard of SIGPIPE.
+static void reader_gone(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct call *c = ctx;
@@ -53,7 +67,13 @@ static size_t on_data(void *ctx, const char *bytes, size_t len)
         take_line(c, buf_str(&c->line));
         buf_clear(&c->line);
     }
-    fflush(stdout); // what is followed through a pipe is seen at once
+    // What is followed through a pipe is seen at once.
+    if ((fflush(stdout) != 0 || ferror(stdout)) && !c->ended) {
+        if (errno == EPIPE)
+            reader_gone();
+        fprintf(stderr, "waypost: cannot write the answer: %s\n", strerror(errno));
+        end(c, EX_IOERR);
+    }
     return len;
 }
 
@@ -83,8 +103,21 @@ static void encode(struct buf *out, const char *arg)
 // 0 when the answer goes to no terminal.
 static unsigned columns(void)
 {
-    struct winsize size;
-    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+    struct winsize size = {0};
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+    return size.ws_col > 0 ? size.ws_col : 80;
+}
+
+// A pipe without a reader is only found out by writing, and there may be nothing to write for long.
+static void look_for_reader(void *ctx)
+{
+    struct call *c = ctx;
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)
+        reader_gone();
+    timer_start(&c->look, LOOK_MS);
 }
 
 int control_call(const char *path, int argc, const char *const *argv, struct err *err)
@@ -108,7 +141,10 @@ int control_call(const char *path, int argc, const char *const *argv, struct err
         encode(&c.request, argv[i]);
     buf_putc(&c.request, '\n');
     c.stream = stream_connect(c.loop, &to, NULL, &handler, &c);
+    timer_init(&c.look, c.loop, look_for_reader, &c);
+    timer_start(&c.look, LOOK_MS);
     loop_run(c.loop);
+    timer_stop(&c.look);
     loop_free(&c.loop);
     buf_free(&c.request);
     buf_free(&c.line);

@@ -338,6 +338,24 @@ void cmd_queue_drop(struct reply *r)
 
 // ---- route explain ----
 
+static void explain_json(struct reply *r, struct str lines)
+{
+    struct buf out;
+    struct str line;
+    buf_init(&out, 2 << 20);
+    struct json j = json_to(&out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    json_open_array(&j, "lines");
+    while (str_split(&lines, '\n', &line))
+        if (line.len > 0)
+            json_str(&j, NULL, line);
+    json_close_array(&j);
+    json_close(&j);
+    reply_text(r, buf_str(&out));
+    buf_free(&out);
+}
+
 void cmd_route_explain(struct reply *r)
 {
     const char *from = reply_option(r, "--from"), *to = reply_option(r, "--to");
@@ -360,7 +378,10 @@ void cmd_route_explain(struct reply *r)
         buf_free(&out);
         return;
     }
-    reply_text(r, buf_str(&out));
+    if (r->json)
+        explain_json(r, buf_str(&out));
+    else
+        reply_text(r, buf_str(&out));
     buf_free(&out);
     reply_end(r, 0);
 }
