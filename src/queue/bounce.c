@@ -18,7 +18,7 @@ struct bounce {
     enum bounce_kind kind;
     struct arena *arena;
     struct envelope envelope;
-    const char *gateway;
+    struct attempt attempt;
     struct store_rcpt_result *results;
     size_t count;
     struct body_source *source;
@@ -48,13 +48,16 @@ static void set_final(struct queue *q, struct qmsg *m, const struct store_rcpt_r
     }
 }
 
-static struct store_op result_op(struct queue *q, const struct qmsg *m, const char *gateway,
+static struct store_op result_op(struct queue *q, const struct qmsg *m,
+                                 const struct attempt *attempt,
                                  const struct store_rcpt_result *results, size_t count)
 {
     return (struct store_op){.kind = STORE_RESULT,
                              .id = m->id,
                              .wall_ms = q->now_ms,
-                             .gateway = gateway,
+                             .gateway = attempt->gateway,
+                             .facts = attempt->facts,
+                             .transcript = attempt->transcript,
                              .results = results,
                              .result_count = count};
 }
@@ -112,7 +115,7 @@ static void commit_all(struct bounce *b)
     struct store_op ops[1 + REPORT_MAX];
     size_t n = 0;
     if (b->kind == BOUNCE_FAILED)
-        ops[n++] = result_op(b->q, b->m, b->gateway, b->results, b->count);
+        ops[n++] = result_op(b->q, b->m, &b->attempt, b->results, b->count);
     for (size_t i = 0; i < b->report_count; i++)
         ops[n++] = (struct store_op){.kind = STORE_ACCEPT,
                                      .id = store_next_id(b->q->parts.store),
@@ -200,9 +203,14 @@ static void read_content(void *ctx)
     compose(b);
 }
 
+static const char *copy(struct arena *arena, const char *text)
+{
+    return text != NULL ? arena_strdup(arena, text) : NULL;
+}
+
 static void start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
-                  const struct store_rcpt_result *results, size_t count, const char *gateway,
-                  struct arena *arena)
+                  const struct store_rcpt_result *results, size_t count,
+                  const struct attempt *attempt, struct arena *arena)
 {
     struct bounce *b = arena_alloc(arena, sizeof(*b));
     struct err err;
@@ -210,15 +218,18 @@ static void start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
     b->m = m;
     b->kind = kind;
     b->arena = arena;
-    b->gateway = gateway != NULL ? arena_strdup(arena, gateway) : NULL;
+    b->attempt.gateway = copy(arena, attempt->gateway);
+    b->attempt.facts = copy(arena, attempt->facts);
+    b->attempt.transcript = arena_dup(arena, attempt->transcript);
     b->count = count;
     b->results = arena_alloc(arena, count * sizeof(*results));
     memcpy(b->results, results, count * sizeof(*results));
-    qmsg_envelope(m, arena, &b->envelope);
+    qmsg_envelope(q, m, arena, &b->envelope);
     buf_init(&b->content, LIMIT_DSN_BODY);
     m->jobs++;
     q->returns++;
-    b->source = store_body_source(q->parts.store, q->parts.loop, m->id, &m->body, m->blob, &err);
+    struct store_body_ref body = qmsg_body(m);
+    b->source = store_body_source(q->parts.store, q->parts.loop, m->id, &body, qmsg_blob(m), &err);
     if (b->source == NULL)
         log_warn("body-unreadable", m->id, "the notice goes without the original: %s", err.text);
     read_content(b);
@@ -237,13 +248,13 @@ static int64_t turn_of(struct queue *q, enum bounce_kind kind)
 }
 
 int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
-                     const struct store_rcpt_result *results, size_t count, const char *gateway,
-                     bool at_once)
+                     const struct store_rcpt_result *results, size_t count,
+                     const struct attempt *attempt, bool at_once)
 {
     struct arena *arena = arena_new();
     struct envelope e;
     bool wanted = false;
-    qmsg_envelope(m, arena, &e);
+    qmsg_envelope(q, m, arena, &e);
     bool to_sender = q->conf->queue.return_to_sender;
     struct store_rcpt_result *mine = arena_alloc(arena, count * sizeof(*mine));
     memcpy(mine, results, count * sizeof(*mine));
@@ -257,11 +268,11 @@ int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
         if (turn > 0)
             arena_free(&arena);
         else
-            start(q, m, kind, mine, count, gateway, arena);
+            start(q, m, kind, mine, count, attempt, arena);
         return turn;
     }
     if (kind == BOUNCE_FAILED) {
-        struct store_op op = result_op(q, m, gateway, mine, count);
+        struct store_op op = result_op(q, m, attempt, mine, count);
         queue_record(q, &op, 1);
         set_final(q, m, mine, count);
     }

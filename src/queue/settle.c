@@ -220,6 +220,7 @@ static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
 {
     uint32_t *index = arena_alloc(j->arena, j->job.count * sizeof(*index));
     struct outcome *outcomes = arena_alloc(j->arena, j->job.count * sizeof(*outcomes));
+    struct attempt attempt = {.gateway = j->gateway_name, .facts = j->job.facts};
     size_t n = 0;
     for (size_t i = 0; i < j->job.count; i++) {
         if (!failing[i])
@@ -227,8 +228,11 @@ static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
         outcomes[n] = j->job.rcpts[i].outcome;
         index[n++] = j->index[i];
     }
+    // Whoever did not fail has told the dialogue already.
+    if (n == j->job.count)
+        attempt.transcript = buf_str(&j->job.transcript);
     if (n > 0)
-        settle_fail(q, j->msg, index, n, j->gateway_name, outcomes, false);
+        settle_fail(q, j->msg, index, n, &attempt, outcomes, false);
 }
 
 static void tell_success(struct queue *q, struct qjob *j)
@@ -245,7 +249,8 @@ static void tell_success(struct queue *q, struct qjob *j)
                 .state = (enum rcpt_state)j->msg->rcpts[j->index[i]].state};
     }
     if (n > 0)
-        bounce_start(q, j->msg, BOUNCE_SUCCESS, good, n, j->gateway_name, true);
+        bounce_start(q, j->msg, BOUNCE_SUCCESS, good, n,
+                     &(struct attempt){.gateway = j->gateway_name}, true);
 }
 
 void settle_job(struct deliver_job *job)
@@ -281,7 +286,7 @@ void settle_job(struct deliver_job *job)
     }
     m->jobs--;
     // What did not go at once is read from disk again: memory is for mail in flight.
-    blob_unref(&m->blob);
+    qmsg_forget_body(m);
     qmsg_finish_if_done(q, m);
     if (j->source != NULL)
         j->source->ops->release(j->source);
@@ -294,7 +299,7 @@ void settle_job(struct deliver_job *job)
 }
 
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const char *gateway, const struct outcome *outcomes, bool at_once)
+                 const struct attempt *attempt, const struct outcome *outcomes, bool at_once)
 {
     struct store_rcpt_result *results = xcalloc(count, sizeof(*results));
     for (size_t i = 0; i < count; i++) {
@@ -304,12 +309,12 @@ void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t 
             .index = index[i], .state = RCPT_RETURNED, .tries = r->tries, .outcome = outcomes[i]};
         rcpt_leave(q, r); // or the leg would be sent all the same
     }
-    int64_t turn = bounce_start(q, m, BOUNCE_FAILED, results, count, gateway, at_once);
+    int64_t turn = bounce_start(q, m, BOUNCE_FAILED, results, count, attempt, at_once);
     for (size_t i = 0; turn > 0 && i < count; i++) {
         // On disk it still waits: after a crash it is tried again, and refused again.
         struct qrcpt *r = &m->rcpts[index[i]];
         if (r->last == NULL)
-            settle_remember(q, r, gateway, &outcomes[i]);
+            settle_remember(q, r, attempt->gateway, &outcomes[i]);
         r->flags = (uint8_t)((r->flags & ~RCPT_CLOSING) | RCPT_RETURN);
         r->next_s = (uint32_t)((turn + 999) / 1000);
     }

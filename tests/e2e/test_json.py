@@ -134,3 +134,20 @@ def test_spool_check(make):
     done = w.run("spool", "check", "--json")
     value = json.loads(done.out)
     assert done.returncode == 65 and value["damages"] >= 1 and len(value["damaged"]) == value["damages"]
+
+
+def test_the_dialogue_of_a_refusal_stays_with_returned_mail(make):
+    sink = make.peer()
+    sink.on["RCPT"] = lambda session, line: "550 5.1.1 nobody of that name" if b"gone" in line else None
+    w = make.waypost({"isp": sink.gateway()})
+    mail = w.send(message(), rcpt="gone@sink.test")
+    w.await_event("returned", id=mail)
+    value = said_by(w, "log", mail, "--transcript")
+    attempts = [e for e in value["events"] if e["event"] == "attempt"]
+    assert attempts[-1]["results"][0]["code"] == 550 and attempts[-1]["facts"]
+    assert sum("550" in e.get("transcript", "") for e in attempts) == 1
+    assert "RCPT TO:<gone@sink.test>" in w.run("log", mail, "--transcript", check=0).out
+
+
+def said_by(w, *args):
+    return json.loads(w.run(*args, "--json", check=0).out)
