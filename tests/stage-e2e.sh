@@ -5,9 +5,15 @@ top=$(mktemp -d /tmp/e2e.XXXXXX)
 trap 'rm -rf "$top"' EXIT
 passed=0
 failed=0
-ninja -C build waypost >/dev/null || exit 1
+build() { # directory
+    ninja -C "$1" waypost >"$top/build" 2>&1 || {
+        tail -n 30 "$top/build"
+        exit 1
+    }
+}
+build build
 [ -e build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false || exit 1
-ninja -C build-asan waypost >/dev/null || exit 1
+build build-asan
 
 round() { # program, pytest's options
     # A copy, as a build meanwhile would pull it away.
