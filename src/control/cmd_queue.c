@@ -338,50 +338,50 @@ void cmd_queue_drop(struct reply *r)
 
 // ---- route explain ----
 
-static void explain_json(struct reply *r, struct str lines)
+// Either into out or into j.
+static bool explain(struct reply *r, uint64_t id, const char *from, const char *to, struct buf *out,
+                    struct json *j)
 {
-    struct buf out;
-    struct str line;
-    buf_init(&out, 2 << 20);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
-    json_open_array(&j, "lines");
-    while (str_split(&lines, '\n', &line))
-        if (line.len > 0)
-            json_str(&j, NULL, line);
-    json_close_array(&j);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    struct queue *q = r->control->parts.queue;
+    if (to == NULL)
+        return j != NULL ? queue_explain_json(q, id, j) : queue_explain(q, id, out);
+    struct str sender = str_of(from != NULL ? from : "");
+    if (j != NULL)
+        queue_explain_envelope_json(q, sender, str_of(to), j);
+    else
+        queue_explain_envelope(q, sender, str_of(to), out);
+    return true;
 }
 
 void cmd_route_explain(struct reply *r)
 {
     const char *from = reply_option(r, "--from"), *to = reply_option(r, "--to");
     struct buf out;
-    uint64_t id;
-    buf_init(&out, 1 << 20);
-    if (to != NULL) {
-        queue_explain_envelope(r->control->parts.queue, str_of(from != NULL ? from : ""),
-                               str_of(to), &out);
-    } else if (r->argc != 1) {
+    uint64_t id = 0;
+    if (to == NULL && r->argc != 1) {
         reply_error(r, "usage: waypost route explain ID | --from ADDRESS --to ADDRESS");
         reply_end(r, EX_USAGE);
         return;
-    } else if (!reply_id(r, r->argv[0], &id)) {
+    }
+    if (to == NULL && !reply_id(r, r->argv[0], &id))
         return;
-    } else if (!queue_explain(r->control->parts.queue, id, &out)) {
+    buf_init(&out, 2 << 20);
+    struct json j = json_to(&out);
+    if (r->json) {
+        json_open(&j, NULL);
+        json_int(&j, "schema", 1);
+        json_open_array(&j, "ways");
+    }
+    bool found = explain(r, id, from, to, &out, r->json ? &j : NULL);
+    if (r->json) {
+        json_close_array(&j);
+        json_close(&j);
+    }
+    if (found)
+        reply_text(r, buf_str(&out));
+    else
         reply_error(r, "waypost: %s is not in the queue; what became of it says `waypost log %s`",
                     r->argv[0], r->argv[0]);
-        reply_end(r, EX_DATAERR);
-        buf_free(&out);
-        return;
-    }
-    if (r->json)
-        explain_json(r, buf_str(&out));
-    else
-        reply_text(r, buf_str(&out));
     buf_free(&out);
-    reply_end(r, 0);
+    reply_end(r, found ? 0 : EX_DATAERR);
 }

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/netaddr.h"
 #include "queue/queue.h"
 
@@ -62,3 +63,7 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err);
 // The decision for a waiting message or an envelope, in words.
 bool queue_explain(struct queue *q, uint64_t id, struct buf *out);
 void queue_explain_envelope(struct queue *q, struct str sender, struct str rcpt, struct buf *out);
+// The same as objects, one for each recipient (route/plan.h).
+bool queue_explain_json(struct queue *q, uint64_t id, struct json *j);
+void queue_explain_envelope_json(struct queue *q, struct str sender, struct str rcpt,
+                                 struct json *j);

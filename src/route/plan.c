@@ -7,6 +7,7 @@
 // retry clock starts the next.
 #include "route/plan.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/timefmt.h"
 
 enum { MAX_CHAIN = 64 };
@@ -240,4 +241,60 @@ void plan_explain(const struct plan_input *in, struct buf *out)
             break;
         }
     }
+}
+
+static void rule_json(struct json *j, const struct plan_input *in, size_t number)
+{
+    const struct conf_route *r = &in->conf->routes[number];
+    bool to = any_glob(r->to, r->to_count, in->rcpt),
+         from = any_glob(r->from, r->from_count, in->sender);
+    json_open(j, NULL);
+    json_int(j, "rule", (int64_t)number + 1);
+    json_int(j, "line", r->line);
+    json_bool(j, "taken", to && from);
+    json_text(j, "reason", to && from ? NULL : !to ? "recipient" : "sender");
+    json_close(j);
+}
+
+static void step_json(struct json *j, const struct plan_input *in, const struct conf_step *step)
+{
+    static const char *const states[] = {[STEP_OPEN] = "open",
+                                         [STEP_DISABLED] = "disabled",
+                                         [STEP_RESTS] = "rests",
+                                         [STEP_EARLY_TRIES] = "early",
+                                         [STEP_EARLY_TIME] = "early"};
+    int64_t until = 0;
+    enum step_state state = state_of(in, step, &until);
+    json_open(j, NULL);
+    json_text(j, "gateway", in->conf->gateways[step->gateway].name);
+    json_text(j, "state", states[state]);
+    json_int(j, "until_ms", until == INT64_MAX ? 0 : until);
+    json_int(j, "after_tries", step->after_tries);
+    json_open_array(j, "on");
+    for (int class = 0; class < OUTCOME_CLASSES; class ++)
+        if ((step->on >> class & 1) != 0)
+            json_text(j, NULL, outcome_class_name((enum outcome_class) class));
+    json_close_array(j);
+    json_close(j);
+}
+
+void plan_explain_json(const struct plan_input *in, struct json *j)
+{
+    struct chain c;
+    find_chain(in, &c);
+    json_open(j, NULL);
+    json_str(j, "sender", in->sender);
+    json_str(j, "recipient", in->rcpt);
+    json_open_array(j, "rules");
+    // Those behind the one that is taken are not looked at.
+    for (size_t i = 0; i < in->conf->route_count && (c.route < 0 || i <= (size_t)c.route); i++)
+        rule_json(j, in, i);
+    json_close_array(j);
+    json_open_array(j, "steps");
+    for (size_t i = 0; i < c.count; i++) {
+        struct conf_step step = step_of(&c, i);
+        step_json(j, in, &step);
+    }
+    json_close_array(j);
+    json_close(j);
 }

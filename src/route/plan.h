@@ -60,3 +60,7 @@ size_t plan_default_chain(const struct conf *conf, uint64_t share, uint32_t *out
 // why.
 struct buf;
 void plan_explain(const struct plan_input *in, struct buf *out);
+
+// The same as one object without a key: sender, recipient, rules, steps.
+struct json;
+void plan_explain_json(const struct plan_input *in, struct json *j);

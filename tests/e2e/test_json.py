@@ -77,7 +77,9 @@ def test_route_explain(site):
     for args in (["slow@sink.test"], []):
         ask = ["--from", "a@b.test", "--to", args[0]] if args else [site.slow]
         value = said(site, "route", "explain", *ask)[0]
-        assert any("isp" in line for line in value["lines"])
+        way = value["ways"][0]
+        assert way["recipient"] == "slow@sink.test" and way["rules"] == []
+        assert way["steps"][0]["gateway"] == "isp" and "net" in way["steps"][0]["on"]
 
 
 def test_config_check_names_each_place(site, tmp_path):
