@@ -605,6 +605,40 @@ static void test_limits(void **state)
     world_close(&w);
 }
 
+// An answer that comes late, here that of the commit, must not start a stream again whose client
+// does not read its replies.
+static void test_reads_no_replies(void **state)
+{
+    enum { PIECE = 8192, TAKEN_MOST = 16 * 1024 * 1024 };
+    struct world w = {0};
+    world_open(&w);
+    struct sockaddr_in sa = {.sin_family = AF_INET,
+                             .sin_port = htons(accept_addr(w.accept, "test")->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    static const char mail[] = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n\r\n.\r\n";
+    char piece[PIECE];
+    size_t len = 0, sent = 0;
+    while (len + 8 <= sizeof(piece) - sizeof(mail)) {
+        memcpy(piece + len, "EHLO x\r\n", 8);
+        len += 8;
+    }
+    memcpy(piece + len, mail, sizeof(mail) - 1);
+    len += sizeof(mail) - 1;
+    struct pollfd p = {fd, POLLOUT, 0};
+    for (size_t at = 0; poll(&p, 1, 1000) == 1 && sent < TAKEN_MOST;) {
+        ssize_t n = send(fd, piece + at, len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+        assert_true(n > 0);
+        sent += (size_t)n;
+        at = (at + (size_t)n) % len;
+    }
+    assert_true(sent < TAKEN_MOST);
+    close(fd);
+    world_close(&w);
+}
+
 static bool reloaded;
 static uint16_t old_port;
 
@@ -1052,15 +1086,16 @@ static void test_drop_hostile_dirs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_large),
-        cmocka_unit_test(test_lost_in_data),   cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_no_header),      cmocka_unit_test(test_own_loop),
-        cmocka_unit_test(test_stranger),       cmocka_unit_test(test_login),
-        cmocka_unit_test(test_submit_socket),  cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_reload),         cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_starttls),       cmocka_unit_test(test_implicit_tls),
-        cmocka_unit_test(test_auto_tls),       cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_drop_of_others), cmocka_unit_test(test_drop_hostile_dirs),
+        cmocka_unit_test(test_accepted),         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_in_data),     cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_no_header),        cmocka_unit_test(test_own_loop),
+        cmocka_unit_test(test_stranger),         cmocka_unit_test(test_login),
+        cmocka_unit_test(test_submit_socket),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reload),           cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_starttls),         cmocka_unit_test(test_implicit_tls),
+        cmocka_unit_test(test_auto_tls),         cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_drop_of_others),   cmocka_unit_test(test_drop_hostile_dirs),
+        cmocka_unit_test(test_reads_no_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

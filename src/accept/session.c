@@ -169,10 +169,12 @@ void session_answer(struct session *s, int verdict, const struct smtp_server_rep
     s->moved_ms = loop_now_ms(s->accept->loop);
     if (!settle(s))
         return;
-    if (stream_kept(s->stream) > 0)
-        stream_resume(s->stream);
-    else if (s->eof && !smtp_server_waiting(s->machine))
+    if (stream_kept(s->stream) > 0) {
+        if (!s->clogged) // else once the client has read its replies
+            stream_resume(s->stream);
+    } else if (s->eof && !smtp_server_waiting(s->machine)) {
         end(s);
+    }
 }
 
 // ---- The stream. ----
