@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/netaddr.h"
+#include "base/slab.h"
 #include "base/timefmt.h"
 #include "base/utf8.h"
 
@@ -258,6 +259,27 @@ static void utf8_refuses_what_is_not(void **state)
         assert_false(utf8_valid(str_of(wrong[i])));
 }
 
+static void slabs_give_again_what_came_back(void **state)
+{
+    enum { MANY = 3000 };
+    static struct slab slab;
+    static char *things[MANY];
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            things[i] = slab_alloc(&slab, 1 + i % 2000);
+            assert_int_equal((uintptr_t)things[i] % 8, 0);
+            memset(things[i], (int)i, 1 + i % 2000);
+        }
+        for (size_t i = 0; i < MANY; i++) {
+            size_t size = 1 + i % 2000;
+            assert_int_equal((unsigned char)things[i][0], (unsigned char)i);
+            assert_int_equal((unsigned char)things[i][size - 1], (unsigned char)i);
+            slab_free(&slab, things[i], size);
+        }
+    }
+    slab_end(&slab);
+}
+
 static void arenas_hold_and_let_go(void **state)
 {
     struct arena *arena = arena_new();
@@ -290,6 +312,7 @@ int main(void)
         cmocka_unit_test(times_as_people_read_them),
         cmocka_unit_test(json_is_escaped),
         cmocka_unit_test(utf8_refuses_what_is_not),
+        cmocka_unit_test(slabs_give_again_what_came_back),
         cmocka_unit_test(arenas_hold_and_let_go),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -143,51 +143,6 @@ bool buf_put_str(struct buf *b, struct str s)
     return buf_put_u32(b, (uint32_t)s.len) && buf_add(b, s);
 }
 
-static bool get_le(struct str *in, size_t width, uint64_t *v_out)
-{
-    if (in->len < width)
-        return false;
-    uint64_t v = 0;
-    for (size_t i = 0; i < width; i++)
-        v |= (uint64_t)(unsigned char)in->ptr[i] << (8 * i);
-    in->ptr += width;
-    in->len -= width;
-    *v_out = v;
-    return true;
-}
-
-bool str_get_u8(struct str *in, uint8_t *v_out)
-{
-    uint64_t v;
-    if (!get_le(in, 1, &v))
-        return false;
-    *v_out = (uint8_t)v;
-    return true;
-}
-
-bool str_get_u16(struct str *in, uint16_t *v_out)
-{
-    uint64_t v;
-    if (!get_le(in, 2, &v))
-        return false;
-    *v_out = (uint16_t)v;
-    return true;
-}
-
-bool str_get_u32(struct str *in, uint32_t *v_out)
-{
-    uint64_t v;
-    if (!get_le(in, 4, &v))
-        return false;
-    *v_out = (uint32_t)v;
-    return true;
-}
-
-bool str_get_u64(struct str *in, uint64_t *v_out)
-{
-    return get_le(in, 8, v_out);
-}
-
 bool str_get_str(struct str *in, struct str *s_out)
 {
     struct str rest = *in;

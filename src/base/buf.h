@@ -55,8 +55,30 @@ bool buf_put_str(struct buf *b, struct str s);
 
 // The reading side: each takes from the front of *in, false when too little is left (then *in is
 // unchanged).
-bool str_get_u8(struct str *in, uint8_t *v_out);
-bool str_get_u16(struct str *in, uint16_t *v_out);
-bool str_get_u32(struct str *in, uint32_t *v_out);
-bool str_get_u64(struct str *in, uint64_t *v_out);
+static inline bool str_get_bytes(struct str *in, void *out, size_t width)
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are little-endian here");
+    if (in->len < width)
+        return false;
+    memcpy(out, in->ptr, width);
+    in->ptr += width;
+    in->len -= width;
+    return true;
+}
+static inline bool str_get_u8(struct str *in, uint8_t *v_out)
+{
+    return str_get_bytes(in, v_out, sizeof(*v_out));
+}
+static inline bool str_get_u16(struct str *in, uint16_t *v_out)
+{
+    return str_get_bytes(in, v_out, sizeof(*v_out));
+}
+static inline bool str_get_u32(struct str *in, uint32_t *v_out)
+{
+    return str_get_bytes(in, v_out, sizeof(*v_out));
+}
+static inline bool str_get_u64(struct str *in, uint64_t *v_out)
+{
+    return str_get_bytes(in, v_out, sizeof(*v_out));
+}
 bool str_get_str(struct str *in, struct str *s_out); // borrowed from *in

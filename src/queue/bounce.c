@@ -224,11 +224,12 @@ static void start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
     b->count = count;
     b->results = arena_alloc(arena, count * sizeof(*results));
     memcpy(b->results, results, count * sizeof(*results));
-    qmsg_envelope(m, arena, &b->envelope);
+    qmsg_envelope(q, m, arena, &b->envelope);
     buf_init(&b->content, LIMIT_DSN_BODY);
     m->jobs++;
     q->returns++;
-    b->source = store_body_source(q->parts.store, q->parts.loop, m->id, &m->body, m->blob, &err);
+    struct store_body_ref body = qmsg_body(m);
+    b->source = store_body_source(q->parts.store, q->parts.loop, m->id, &body, qmsg_blob(m), &err);
     if (b->source == NULL)
         log_warn("body-unreadable", m->id, "the notice goes without the original: %s", err.text);
     read_content(b);
@@ -253,7 +254,7 @@ int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
     struct arena *arena = arena_new();
     struct envelope e;
     bool wanted = false;
-    qmsg_envelope(m, arena, &e);
+    qmsg_envelope(q, m, arena, &e);
     bool to_sender = q->conf->queue.return_to_sender;
     struct store_rcpt_result *mine = arena_alloc(arena, count * sizeof(*mine));
     memcpy(mine, results, count * sizeof(*mine));

@@ -220,7 +220,7 @@ static struct leg *leg_in(struct lane *lane, struct qmsg *m)
 {
     uint16_t highest = 0;
     struct leg *unused = NULL;
-    for (struct leg *leg = &m->leg0; leg != NULL; leg = leg->next) {
+    for (struct leg *leg = &m->leg0; leg != NULL; leg = qmsg_next_leg(m, leg)) {
         if (leg->lane == lane)
             return leg;
         if (leg->lane == NULL)
@@ -229,13 +229,14 @@ static struct leg *leg_in(struct lane *lane, struct qmsg *m)
             highest = leg->number;
     }
     if (unused == NULL) {
-        unused = xcalloc(1, sizeof(*unused));
-        unused->msg = m;
-        unused->next = m->leg0.next;
-        m->leg0.next = unused;
-    }
-    if (unused->number == 0)
+        struct far_leg *far = xcalloc(1, sizeof(*far));
+        struct qmsg_more *more = qmsg_more(m);
+        far->msg = m;
+        far->next = more->legs;
+        more->legs = far;
+        unused = &far->leg;
         unused->number = (uint16_t)(highest + 1);
+    }
     unused->lane = lane;
     list_append(&lane->waiting[m->priority], &unused->in_lane);
     lane->count++;
@@ -256,8 +257,23 @@ struct leg *qmsg_leg(struct qmsg *m, unsigned number)
 {
     struct leg *leg = &m->leg0;
     while (leg != NULL && leg->number != number)
-        leg = leg->next;
+        leg = qmsg_next_leg(m, leg);
     return leg;
+}
+
+struct leg *qmsg_next_leg(struct qmsg *m, struct leg *leg)
+{
+    struct far_leg *next = NULL;
+    if (leg != &m->leg0)
+        next = ((struct far_leg *)leg)->next;
+    else if (m->more != NULL)
+        next = m->more->legs;
+    return next != NULL ? &next->leg : NULL;
+}
+
+struct qmsg *leg_msg(struct leg *leg)
+{
+    return leg->number == 1 ? container_of(leg, struct qmsg, leg0) : ((struct far_leg *)leg)->msg;
 }
 
 void rcpt_leave(struct queue *q, struct qrcpt *r)
@@ -274,13 +290,14 @@ void leg_remove(struct queue *q, struct leg *leg)
     if (leg->lane == NULL)
         return;
     struct lane *lane = leg->lane;
+    struct qmsg *m = leg_msg(leg);
     list_remove(&leg->in_lane);
     lane->count--;
-    lane->counts[leg->msg->priority]--;
+    lane->counts[m->priority]--;
     leg->lane = NULL;
-    for (size_t i = 0; i < leg->msg->count; i++)
-        if (leg->msg->rcpts[i].leg == leg->number)
-            rcpt_leave(q, &leg->msg->rcpts[i]);
+    for (size_t i = 0; i < m->count; i++)
+        if (m->rcpts[i].leg == leg->number)
+            rcpt_leave(q, &m->rcpts[i]);
     lane_emptied(q, lane);
 }
 
@@ -477,7 +494,7 @@ void lane_sweep_some(struct queue *q)
             set_ready(q, lane);
             continue;
         }
-        struct qmsg *m = leg->msg;
+        struct qmsg *m = leg_msg(leg);
         leg_remove(q, leg);
         qmsg_reconsider(q, m);
         qmsg_finish_if_done(q, m);
@@ -640,7 +657,7 @@ static void count_start(struct queue *q, struct qjob *j)
 
 static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
 {
-    struct qmsg *m = leg->msg;
+    struct qmsg *m = leg_msg(leg);
     struct arena *arena = arena_new();
     struct qjob *j = arena_alloc(arena, sizeof(*j));
     struct envelope *e = arena_alloc(arena, sizeof(*e));
@@ -649,7 +666,7 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     j->msg = m;
     j->lane = lane;
     j->conf_age = q->conf_age;
-    qmsg_envelope(m, arena, e);
+    qmsg_envelope(q, m, arena, e);
     bool more;
     size_t max = queue_gateway(q, lane)->recipients;
     if (max == 0 || max > LIMIT_RECIPIENTS_OUT)
@@ -666,8 +683,9 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     if (!more)
         leg_remove(q, leg);
     struct err err;
-    j->source =
-        store_body_source(q->parts.store, q->parts.loops[j->loop], m->id, &m->body, m->blob, &err);
+    struct store_body_ref body = qmsg_body(m);
+    j->source = store_body_source(q->parts.store, q->parts.loops[j->loop], m->id, &body,
+                                  qmsg_blob(m), &err);
     if (j->source == NULL) {
         for (size_t i = 0; i < count; i++) {
             struct outcome *o = &j->job.rcpts[i].outcome;

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     DUE_SLICE = 2000,
@@ -26,43 +27,111 @@ static char *packed_of(struct qmsg *m)
     return (char *)&m->rcpts[m->count];
 }
 
-void qmsg_envelope(struct qmsg *m, struct arena *arena, struct envelope *e_out)
+// Version and bits, then the time, which a message has in its own field.
+enum { PACKED_HEAD = 2, PACKED_TIME = 8, PACKED_MAX = 0xffffff };
+
+void qmsg_envelope(struct queue *q, struct qmsg *m, struct arena *arena, struct envelope *e_out)
 {
-    struct str text = m->common != NULL ? m->common->text : STR("");
-    size_t len = m->packed_len + text.len;
-    char *at = arena_alloc(arena, len);
-    memcpy(at, packed_of(m), m->cut);
-    memcpy(at + m->cut, text.ptr, text.len);
-    memcpy(at + m->cut + text.len, packed_of(m) + m->cut, m->packed_len - m->cut);
-    struct str packed = str_make(at, len);
+    struct str text = m->common != 0 ? q->common_table[m->common]->text : STR("");
+    size_t len = m->packed_len + PACKED_TIME + text.len;
+    char *start = arena_alloc(arena, len), *at = start;
+    memcpy(at, packed_of(m), PACKED_HEAD);
+    at += PACKED_HEAD;
+    for (int i = 0; i < PACKED_TIME; i++)
+        *at++ = (char)((uint64_t)m->accepted_ms >> 8 * i);
+    memcpy(at, text.ptr, text.len);
+    memcpy(at + text.len, packed_of(m) + PACKED_HEAD, m->packed_len - PACKED_HEAD);
+    struct str packed = str_make(start, len);
     bool whole = envelope_unpack(packed, arena, e_out);
     assert(whole && e_out->count == m->count); // it was checked when it was adopted
 }
 
-// Borrows the text; NULL when there are too many different ones to be worth it.
-static struct common *common_keep(struct queue *q, struct str text)
+static uint16_t common_number(struct queue *q)
 {
-    struct common *c = map_get(q->commons, text);
+    if (q->common_free_count > 0)
+        return q->common_free[--q->common_free_count];
+    size_t used = map_count(q->commons) + 1; // with [0]
+    if (used >= q->common_cap) {
+        q->common_cap = q->common_cap > 0 ? q->common_cap * 2 : 64;
+        q->common_table = xrealloc(q->common_table, q->common_cap * sizeof(*q->common_table));
+        q->common_free = xrealloc(q->common_free, q->common_cap * sizeof(*q->common_free));
+    }
+    return (uint16_t)used;
+}
+
+// Copies the text; 0 when there are too many different ones to be worth it.
+static uint16_t common_keep(struct queue *q, struct str text)
+{
+    struct common *c = q->common_last;
+    if (c == NULL || !str_eq(c->text, text))
+        c = map_get(q->commons, text);
     if (c == NULL && map_count(q->commons) >= COMMONS_MAX)
-        return NULL;
+        return 0;
     if (c == NULL) {
         c = xcalloc(1, sizeof(*c) + text.len);
         memcpy(c + 1, text.ptr, text.len);
         c->text = str_make((char *)(c + 1), text.len);
+        c->number = common_number(q);
+        q->common_table[c->number] = c;
         map_put(q->commons, c->text, c);
     }
     c->refs++;
-    return c;
+    q->common_last = c;
+    return c->number;
 }
 
-static void common_drop(struct queue *q, struct common **cp)
+static void common_drop(struct queue *q, uint16_t number)
 {
-    struct common *c = *cp;
-    *cp = NULL;
+    struct common *c = number != 0 ? q->common_table[number] : NULL;
     if (c == NULL || --c->refs > 0)
         return;
     map_del(q->commons, c->text);
+    q->common_free[q->common_free_count++] = number;
+    if (q->common_last == c)
+        q->common_last = NULL;
     xfree(c);
+}
+
+// ---- What a message has beside itself ----
+
+struct qmsg_more *qmsg_more(struct qmsg *m)
+{
+    if (m->more == NULL)
+        m->more = xcalloc(1, sizeof(*m->more));
+    return m->more;
+}
+
+struct store_body_ref qmsg_body(const struct qmsg *m)
+{
+    return (struct store_body_ref){.offset = (uint64_t)m->body_offset * 8,
+                                   .size = m->body_size,
+                                   .place = m->body_place,
+                                   .crc = m->body_crc};
+}
+
+static void set_body(struct qmsg *m, const struct store_body_ref *body)
+{
+    assert(body->offset % 8 == 0 && body->offset / 8 <= UINT32_MAX);
+    m->body_offset = (uint32_t)(body->offset / 8);
+    m->body_size = body->size & 0xffffffffffff;
+    m->body_place = body->place;
+    m->body_crc = body->crc;
+}
+
+struct blob *qmsg_blob(const struct qmsg *m)
+{
+    return m->more != NULL ? m->more->blob : NULL;
+}
+
+void qmsg_forget_body(struct qmsg *m)
+{
+    if (m->more == NULL)
+        return;
+    blob_unref(&m->more->blob);
+    if (m->more->hold_reason != NULL || m->more->legs != NULL)
+        return;
+    xfree(m->more);
+    m->more = NULL;
 }
 
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane)
@@ -337,7 +406,7 @@ void qmsg_plan(struct queue *q, struct qmsg *m)
         return;
     struct arena *arena = arena_new();
     struct envelope e;
-    qmsg_envelope(m, arena, &e);
+    qmsg_envelope(q, m, arena, &e);
     for (size_t i = 0; i < m->count; i++)
         if (m->rcpts[i].leg == 0 && is_due(q, &m->rcpts[i]))
             plan_rcpt(q, m, &e, i);
@@ -450,21 +519,19 @@ static size_t number_size(size_t n)
     return n < 1 << 7 ? 1 : n < 1 << 14 ? 2 : n < 1 << 21 ? 3 : n < 1 << 28 ? 4 : 5;
 }
 
-static bool read_packed(const struct store_message *m, int64_t *accepted_ms_out,
+static bool read_packed(struct queue *q, const struct store_message *m, int64_t *accepted_ms_out,
                         struct str *common_out)
 {
-    struct arena *arena = arena_new();
     struct envelope e;
-    bool sound = envelope_unpack(m->packed, arena, &e) && e.count == m->count && m->count > 0 &&
-                 m->count <= UINT16_MAX;
-    *accepted_ms_out = sound ? e.accepted_ms : 0;
-    if (sound) {
-        const char *from = e.sender.ptr - number_size(e.sender.len);
-        const char *to = e.subject.ptr - number_size(e.subject.len);
-        *common_out = str_make(from, (size_t)(to - from));
-    }
-    arena_free(&arena);
-    return sound;
+    arena_clear(q->scratch);
+    if (!envelope_unpack(m->packed, q->scratch, &e) || e.count != m->count || m->count == 0 ||
+        m->count > UINT16_MAX || m->packed.len > PACKED_MAX)
+        return false;
+    const char *from = m->packed.ptr + PACKED_HEAD + PACKED_TIME;
+    const char *to = e.subject.ptr - number_size(e.subject.len);
+    *accepted_ms_out = e.accepted_ms;
+    *common_out = str_make(from, (size_t)(to - from));
+    return true;
 }
 
 static int64_t longest_wait(const struct queue *q)
@@ -504,22 +571,28 @@ static void keep_doubt(struct queue *q, uint64_t id)
     q->doubts[q->doubt_count++] = id;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 // The in-doubt record of an unclean end, in the timeline of each message it may concern.
 static void record_doubts(struct queue *q)
 {
-    enum { BATCH = 500 };
-    struct store_op ops[BATCH];
-    int64_t now = clock_wall_ms();
-    for (size_t i = 0; i < q->doubt_count; i += BATCH) {
-        size_t n = q->doubt_count - i < BATCH ? q->doubt_count - i : BATCH;
-        for (size_t k = 0; k < n; k++)
-            ops[k] = (struct store_op){.kind = STORE_NOTE,
-                                       .id = q->doubts[i + k],
-                                       .wall_ms = now,
-                                       .text = "in doubt: the last run ended without notice while "
-                                               "this may have been on its way out; if it "
-                                               "was, the recipient gets a copy"};
-        queue_record(q, ops, n);
+    enum { TOGETHER = 4096 };
+    for (size_t i = 0; i < q->doubt_count; i += TOGETHER) {
+        size_t n = q->doubt_count - i < TOGETHER ? q->doubt_count - i : TOGETHER;
+        qsort(q->doubts + i, n, sizeof(*q->doubts), by_number); // they are nearly in order
+        struct store_op op = {.kind = STORE_NOTES,
+                              .id = q->doubts[i],
+                              .more = q->doubts + i + 1,
+                              .more_count = n - 1,
+                              .wall_ms = clock_wall_ms(),
+                              .text = "in doubt: the last run ended without notice while "
+                                      "this may have been on its way out; if it "
+                                      "was, the recipient gets a copy"};
+        queue_record(q, &op, 1);
     }
     if (q->doubt_count > 0)
         log_warn(
@@ -532,11 +605,16 @@ static void record_doubts(struct queue *q)
     q->doubt_count = q->doubt_cap = 0;
 }
 
+static size_t qmsg_size(size_t count, size_t packed_len)
+{
+    return sizeof(struct qmsg) + count * sizeof(struct qrcpt) + packed_len;
+}
+
 void queue_adopt(struct queue *q, struct store_message *from)
 {
     int64_t accepted_ms;
     struct str text;
-    if (!read_packed(from, &accepted_ms, &text)) {
+    if (!read_packed(q, from, &accepted_ms, &text)) {
         // The journal's checksum was right, so this was written so: a bug of ours. Keep it on disk,
         // touch nothing.
         log_error("unreadable", from->id,
@@ -548,30 +626,30 @@ void queue_adopt(struct queue *q, struct store_message *from)
         store_message_free(&from);
         return;
     }
-    struct common *common = common_keep(q, text);
-    size_t cut = (size_t)(text.ptr - from->packed.ptr), skip = common != NULL ? text.len : 0;
-    assert(cut <= UINT8_MAX);
-    struct qmsg *m =
-        xcalloc(1, sizeof(*m) + from->count * sizeof(m->rcpts[0]) + from->packed.len - skip);
+    uint16_t common = common_keep(q, text);
+    size_t skip = PACKED_HEAD + PACKED_TIME + (common != 0 ? text.len : 0);
+    struct str rest = str_make(from->packed.ptr + skip, from->packed.len - skip);
+    size_t own = PACKED_HEAD + rest.len;
+    struct qmsg *m = slab_alloc(&q->slab, qmsg_size(from->count, own));
+    memset(m, 0, sizeof(*m) + from->count * sizeof(m->rcpts[0]));
     m->common = common;
-    m->cut = (uint8_t)cut;
     m->id = from->id;
-    m->body = from->body;
+    set_body(m, &from->body);
     m->accepted_ms = accepted_ms;
     m->count = (uint16_t)from->count;
-    m->packed_len = (uint32_t)(from->packed.len - skip);
-    m->priority = (uint8_t)(from->priority < 0             ? 0
-                            : from->priority >= PRIORITIES ? PRIORITIES - 1
-                                                           : from->priority);
+    m->packed_len = (uint32_t)own & 0xffffff;
+    m->priority = from->priority < 0             ? 0
+                  : from->priority >= PRIORITIES ? PRIORITIES - 1
+                                                 : (uint8_t)from->priority;
     m->held = from->held;
     q->held += m->held;
-    m->leg0.msg = m;
-    memcpy(packed_of(m), from->packed.ptr, cut);
-    memcpy(packed_of(m) + cut, from->packed.ptr + cut + skip, from->packed.len - cut - skip);
+    m->leg0.number = 1;
+    memcpy(packed_of(m), from->packed.ptr, PACKED_HEAD);
+    memcpy(packed_of(m) + PACKED_HEAD, rest.ptr, rest.len);
     // Bodies in memory are a loan: when half of what may be lent is out, this one is read from disk
     // again later.
     if (from->blob != NULL && blob_total() < LIMIT_BODY_MEMORY / 2)
-        m->blob = blob_ref(from->blob);
+        qmsg_more(m)->blob = blob_ref(from->blob);
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
     if (q->now_ms == 0)
@@ -602,7 +680,7 @@ void queue_moved(struct queue *q, uint64_t id, struct store_body_ref to)
 {
     struct qmsg *m = idmap_get(q->messages, id);
     if (m != NULL)
-        m->body = to;
+        set_body(m, &to);
 }
 
 void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
@@ -613,7 +691,7 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
         if (!rcpt_state_final(m->rcpts[i].state))
             return;
     for (struct leg *leg = &m->leg0, *next; leg != NULL; leg = next) {
-        next = leg->next;
+        next = qmsg_next_leg(m, leg);
         leg_remove(q, leg);
         if (leg != &m->leg0)
             xfree(leg);
@@ -623,10 +701,13 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
     heap_remove(&q->due, &m->due);
     q->held -= m->held;
     idmap_del(q->messages, m->id);
-    blob_unref(&m->blob);
-    common_drop(q, &m->common);
-    xfree(m->hold_reason);
-    xfree(m);
+    common_drop(q, m->common);
+    if (m->more != NULL) {
+        blob_unref(&m->more->blob);
+        xfree(m->more->hold_reason);
+        xfree(m->more);
+    }
+    slab_free(&q->slab, m, qmsg_size(m->count, m->packed_len));
 }
 
 // ---- Life ----
@@ -639,6 +720,7 @@ struct queue *queue_new(struct conf *conf)
     q->lanes = map_new();
     q->lasts = map_new();
     q->commons = map_new();
+    q->scratch = arena_new();
     list_init(&q->ready);
     list_init(&q->sweeps);
     list_init(&q->unproven_wait);
@@ -754,6 +836,10 @@ void queue_free(struct queue **qp)
     map_free(&q->lanes);
     map_free(&q->lasts);
     map_free(&q->commons);
+    xfree(q->common_table);
+    xfree(q->common_free);
+    arena_free(&q->scratch);
+    slab_end(&q->slab);
     xfree(q->gateways);
     xfree(q->doubts);
     xfree(q->listing);

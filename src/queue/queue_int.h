@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/slab.h"
 #include "queue/queue.h"
 #include "queue/queue_view.h"
 #include "route/judge.h"
@@ -53,36 +54,51 @@ struct lane;
 struct leg {
     struct link in_lane; // in lane->waiting
     struct lane *lane;   // NULL: free
+    uint16_t number;     // 1: the leg in the message itself
+};
+// A further leg of a message with recipients behind several lanes.
+struct far_leg {
+    struct leg leg; // first
     struct qmsg *msg;
-    struct leg *next; // of this message
-    uint16_t number;
+    struct far_leg *next;
 };
 
 // The texts that most messages of one client have in common, as they stand in the packed envelope
 // (sender to listener).
 struct common {
     unsigned refs;
+    uint16_t number; // in queue.common_table
     struct str text; // the bytes lie behind this struct
 };
 
+// What few messages have, or only for the moment they go through.
+struct qmsg_more {
+    struct blob *blob; // the body while it is in memory
+    char *hold_reason;
+    struct far_leg *legs;
+};
+
+// A million of these wait at times: every byte counts, so fields share words, and the body's place
+// is told in fewer bytes than by struct store_body_ref.
 struct qmsg {
     uint64_t id;
-    struct store_body_ref body;
-    struct blob *blob;     // while it is in memory
-    struct common *common; // cut out of the packed envelope at byte `cut`; NULL: it is whole
-    struct heap_node due;  // wall-clock ms, when some recipient or clock of this message is due
+    uint64_t body_size : 48;
+    uint64_t common : 16; // number of the text cut out of the packed envelope; 0: none
     int64_t accepted_ms;
-    struct leg leg0; // most messages need one
-    uint32_t packed_len;
+    struct qmsg_more *more; // NULL: nothing of it
+    struct leg leg0;        // most messages need one
+    struct heap_node due;   // wall-clock ms, when some recipient or clock of this message is due
+    uint32_t body_offset;   // in units of 8
+    uint32_t body_place, body_crc;
+    uint32_t warn_s;          // when the notice of delay is due; 0: none to come
+    uint32_t packed_len : 24; // of what stands here
+    uint32_t priority : 2;
+    uint32_t held : 1;
+    uint32_t warn_slot : 1; // the notice of delay has its turn at warn_s
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
-    uint8_t priority;
-    bool held;
-    uint8_t cut;
-    bool warn_slot;  // the notice of delay has its turn at warn_s
-    uint32_t warn_s; // when the notice of delay is due; 0: none to come
-    char *hold_reason;
-    struct qrcpt rcpts[]; // then packed_len bytes of packed envelope, less what is in common
+    // Then packed_len bytes of the packed envelope, without accepted_ms and what is in common.
+    struct qrcpt rcpts[];
 };
 
 enum { PRIORITIES = 3 };
@@ -147,12 +163,19 @@ struct queue {
     struct plan_gateway *gateways; // by index of conf
     struct map *lasts;
     struct map *commons;
-    size_t active;             // connections wanted at this moment: transactions under way
-    size_t unproven;           // of these, in lanes where nothing went through yet
-    struct link unproven_wait; // lanes that wait for unproven to fall
-    size_t direct_resting;     // destinations of direct delivery that rest or are probed
-    size_t open_gates;         // gateways that woke and wait for someone to try them
-    size_t returns;            // DSNs being made
+    struct common **common_table; // by number; [0] is nobody's
+    size_t common_cap;
+    uint16_t *common_free; // numbers not in use
+    size_t common_free_count;
+    struct common *common_last; // the latest, which the next message will mostly have, too
+    struct slab slab;           // of the messages
+    struct arena *scratch;      // for the moment
+    size_t active;              // connections wanted at this moment: transactions under way
+    size_t unproven;            // of these, in lanes where nothing went through yet
+    struct link unproven_wait;  // lanes that wait for unproven to fall
+    size_t direct_resting;      // destinations of direct delivery that rest or are probed
+    size_t open_gates;          // gateways that woke and wait for someone to try them
+    size_t returns;             // DSNs being made
     size_t next_loop;
     int64_t now_ms;        // wall clock of this turn
     int64_t mono_ms;       // the monotonic clock at that moment
@@ -177,7 +200,14 @@ struct queue {
 
 // queue.c
 void queue_wake(struct queue *q); // another turn soon
-void qmsg_envelope(struct qmsg *m, struct arena *arena, struct envelope *e_out);
+struct store_body_ref qmsg_body(const struct qmsg *m);
+struct blob *qmsg_blob(const struct qmsg *m); // borrowed; NULL: read it from disk
+void qmsg_forget_body(struct qmsg *m);        // in memory: it is on disk
+struct qmsg_more *qmsg_more(struct qmsg *m);  // made when there is none
+struct leg *qmsg_next_leg(struct qmsg *m,
+                          struct leg *leg); // from &m->leg0 on; NULL behind the last
+struct qmsg *leg_msg(struct leg *leg);
+void qmsg_envelope(struct queue *q, struct qmsg *m, struct arena *arena, struct envelope *e_out);
 void qmsg_schedule(struct queue *q, struct qmsg *m);   // heap time from its recipients and clocks
 void qmsg_plan(struct queue *q, struct qmsg *m);       // every recipient that is due
 void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of delay

@@ -286,7 +286,7 @@ void settle_job(struct deliver_job *job)
     }
     m->jobs--;
     // What did not go at once is read from disk again: memory is for mail in flight.
-    blob_unref(&m->blob);
+    qmsg_forget_body(m);
     qmsg_finish_if_done(q, m);
     if (j->source != NULL)
         j->source->ops->release(j->source);

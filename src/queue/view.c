@@ -128,9 +128,10 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
     struct qmsg *m = idmap_get(q->messages, id);
     if (m == NULL)
         return false;
-    *out = (struct queue_message_view){.id = id, .held = m->held, .size = m->body.size};
-    out->hold_reason = m->hold_reason != NULL ? arena_strdup(arena, m->hold_reason) : "";
-    qmsg_envelope(m, arena, &out->envelope);
+    *out = (struct queue_message_view){.id = id, .held = m->held, .size = m->body_size};
+    const char *reason = m->more != NULL ? m->more->hold_reason : NULL;
+    out->hold_reason = reason != NULL ? arena_strdup(arena, reason) : "";
+    qmsg_envelope(q, m, arena, &out->envelope);
     out->rcpts = arena_alloc(arena, m->count * sizeof(*out->rcpts));
     bool busy = false, closing = false;
     for (size_t i = 0; i < m->count; i++) {
@@ -143,13 +144,13 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
     return true;
 }
 
-static bool matches(struct qmsg *m, struct str pattern)
+static bool matches(struct queue *q, struct qmsg *m, struct str pattern)
 {
     if (pattern.len == 0)
         return true;
     struct arena *arena = arena_new();
     struct envelope e;
-    qmsg_envelope(m, arena, &e);
+    qmsg_envelope(q, m, arena, &e);
     bool hit = str_glob(pattern, e.sender);
     for (size_t i = 0; !hit && i < m->count; i++)
         hit = is_waiting(&m->rcpts[i]) && str_glob(pattern, e.rcpts[i].address);
@@ -194,7 +195,7 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
     }
     for (; low < q->listing_count && n < max; low++) {
         struct qmsg *m = idmap_get(q->messages, q->listing[low]);
-        if (m != NULL && matches(m, pattern))
+        if (m != NULL && matches(q, m, pattern))
             ids[n++] = m->id;
     }
     q->listing_until_ms = clock_mono_us() / 1000 + LISTING_MS;
@@ -209,7 +210,7 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
 
 static void leave_lanes(struct queue *q, struct qmsg *m)
 {
-    for (struct leg *leg = &m->leg0; leg != NULL; leg = leg->next)
+    for (struct leg *leg = &m->leg0; leg != NULL; leg = qmsg_next_leg(m, leg))
         leg_remove(q, leg);
 }
 
@@ -226,13 +227,13 @@ static void retry_one(struct queue *q, struct qmsg *m)
 
 // Someone asked: rests end now, so that the answer is about this moment. For one message these are
 // the gateways and the destinations it waits for.
-static void wake_lanes(struct queue *q, const struct qmsg *m)
+static void wake_lanes(struct queue *q, struct qmsg *m)
 {
     size_t pos = 0;
     for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
         if (m == NULL || lane->domain[0] == '\0')
             lane_end_rest(q, lane);
-    for (const struct leg *leg = m != NULL ? &m->leg0 : NULL; leg != NULL; leg = leg->next)
+    for (struct leg *leg = m != NULL ? &m->leg0 : NULL; leg != NULL; leg = qmsg_next_leg(m, leg))
         if (leg->lane != NULL)
             lane_end_rest(q, leg->lane);
 }
@@ -268,8 +269,8 @@ bool queue_hold(struct queue *q, uint64_t id, const char *who)
         return false;
     q->held += !m->held;
     m->held = true;
-    xfree(m->hold_reason);
-    m->hold_reason = xstrdup(who);
+    xfree(qmsg_more(m)->hold_reason);
+    m->more->hold_reason = xstrdup(who);
     leave_lanes(q, m);
     heap_remove(&q->due, &m->due);
     record_hold(q, m, who);
@@ -363,7 +364,7 @@ static bool explain_each(struct queue *q, uint64_t id, struct buf *out, struct j
         return false;
     struct arena *arena = arena_new();
     struct envelope e;
-    qmsg_envelope(m, arena, &e);
+    qmsg_envelope(q, m, arena, &e);
     for (size_t i = 0; i < m->count; i++) {
         if (!is_waiting(&m->rcpts[i]))
             continue;

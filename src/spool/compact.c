@@ -47,7 +47,7 @@ static bool prepare_move(struct frame *frame)
     move->op.priority = live->priority;
     buf_clear(&frame->meta);
     frame->meta.len = buf_reserve(&frame->meta, FRAME_HEAD) != NULL ? FRAME_HEAD : 0;
-    if (!journal_put_accept(&frame->meta, &move->op, live->states))
+    if (!journal_put_accept(&frame->meta, &move->op, live_states(frame->store->live, live)))
         return false;
     frame_seal_meta(frame);
     return true;

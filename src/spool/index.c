@@ -153,6 +153,52 @@ static void read_timeline(struct index_message *m, struct str timeline, struct s
     }
 }
 
+static bool names(uint64_t first, struct str more, uint64_t id)
+{
+    while (first < id && journal_next_id(&more, &first))
+        ;
+    return first == id;
+}
+
+static void insert_event(struct index_message *m, struct index_event event, struct arena *arena)
+{
+    struct index_event *events = arena_alloc(arena, (m->event_count + 1) * sizeof(events[0]));
+    size_t at = m->event_count;
+    while (at > 1 && m->events[at - 1].wall_ms > event.wall_ms) // the ACCEPT stays the first
+        at--;
+    for (size_t i = 0; i < m->event_count; i++)
+        events[i < at ? i : i + 1] = m->events[i];
+    events[at] = event;
+    m->events = events;
+    m->event_count++;
+}
+
+// Notes that were made on many messages at once.
+static bool add_notes(struct index *index, struct index_message *m, struct arena *arena,
+                      struct err *err)
+{
+    sqlite3_stmt *s = index_db_prepare(
+        index->db, "SELECT first, wall_ms, text, more FROM notes WHERE last>=?1 AND first<=?1",
+        err);
+    if (s == NULL)
+        return false;
+    sqlite3_bind_int64(s, 1, (sqlite3_int64)m->id);
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        struct str more = str_make(sqlite3_column_blob(s, 3), (size_t)sqlite3_column_bytes(s, 3));
+        if (!names((uint64_t)sqlite3_column_int64(s, 0), more, m->id))
+            continue;
+        struct index_event event = {.kind = INDEX_NOTE,
+                                    .wall_ms = sqlite3_column_int64(s, 1),
+                                    .text = text_column(s, 2, arena)};
+        insert_event(m, event, arena);
+    }
+    if (rc != SQLITE_DONE)
+        index_db_err(index->db, err, "the index cannot be read");
+    sqlite3_finalize(s);
+    return rc == SQLITE_DONE;
+}
+
 int index_get(struct index *index, uint64_t id, struct arena *arena,
               struct index_message *message_out, struct err *err)
 {
@@ -176,6 +222,8 @@ int index_get(struct index *index, uint64_t id, struct arena *arena,
         index_db_err(index->db, err, "the index cannot be read");
     }
     sqlite3_finalize(s);
+    if (rc == SQLITE_ROW && !add_notes(index, message_out, arena, err))
+        return -1;
     return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
 }
 

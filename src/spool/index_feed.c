@@ -3,6 +3,9 @@
 // running, catching up after a crash and building anew are one thing, and nothing piles up in
 // memory.
 //
+// Table notes: one row for each NOTES, which is never taken apart: a crash with a million waiting
+// must not rewrite a million rows. Whoever reads a message looks there, too.
+//
 // Table message: the columns are for searching; `timeline` is the operations as they stand in the
 // journal (journal.c), the ACCEPT first; `states` one byte a recipient; `transcript` entries of
 // i64 wall, u32 length, text. Table place: one row, what has been applied.
@@ -43,6 +46,9 @@ static const char schema[] =
     "size INTEGER, state INTEGER, held INTEGER, ended_ms INTEGER, gateway TEXT, class INTEGER, "
     "timeline BLOB, states BLOB, transcript BLOB);"
     "CREATE INDEX IF NOT EXISTS message_position ON message(position);"
+    "CREATE TABLE IF NOT EXISTS notes(first INTEGER, last INTEGER, wall_ms INTEGER, text TEXT, "
+    "more BLOB);"
+    "CREATE INDEX IF NOT EXISTS notes_last ON notes(last);"
     "CREATE TABLE IF NOT EXISTS place(one INTEGER PRIMARY KEY, segment INTEGER, offset INTEGER, "
     "sequence INTEGER);";
 static const char *const statements[] = {
@@ -59,8 +65,22 @@ static const char *const statements[] = {
     "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id>?1 ORDER BY id LIMIT ?2) "
     "AND state<>0 AND ended_ms<?3",
     "SELECT max(id) FROM (SELECT id FROM message WHERE id>?1 ORDER BY id LIMIT ?2)",
+    "INSERT INTO notes VALUES(?1,?2,?3,?4,?5)",
+    "DELETE FROM notes WHERE last<(SELECT min(id) FROM message)",
 };
-enum { BEGIN, COMMIT, LOAD, INSERT, UPDATE, PLACE, SWEEP, SWEEP_TO, STATEMENTS };
+enum {
+    BEGIN,
+    COMMIT,
+    LOAD,
+    INSERT,
+    UPDATE,
+    PLACE,
+    SWEEP,
+    SWEEP_TO,
+    NOTES,
+    SWEEP_NOTES,
+    STATEMENTS
+};
 
 // A message as the batch changes it.
 struct entry {
@@ -77,6 +97,14 @@ struct entry {
     enum outcome_class class;
     struct str gateway;
     struct buf timeline, transcript;
+};
+
+// A note on many messages, to be written with the batch.
+struct notes {
+    struct notes *next;
+    uint64_t first, last;
+    int64_t wall_ms;
+    struct str text, more;
 };
 
 struct index_feed {
@@ -98,6 +126,7 @@ struct index_feed {
     struct arena *arena;
     struct idmap *entries;
     struct entry *first, **tail;
+    struct notes *notes;
     size_t frames;
     uint64_t bytes;
     bool checkpoint_due;
@@ -404,9 +433,27 @@ static struct transcript *find_transcript(struct index_feed *feed, uint64_t sequ
     return NULL;
 }
 
+static void note_many(struct index_feed *feed, const struct journal_op *op)
+{
+    struct notes *n = arena_alloc(feed->arena, sizeof(*n));
+    struct str more = op->more;
+    n->first = n->last = op->id;
+    while (journal_next_id(&more, &n->last))
+        ;
+    n->wall_ms = op->wall_ms;
+    n->text = arena_dup(feed->arena, op->text);
+    n->more = arena_dup(feed->arena, op->more);
+    n->next = feed->notes;
+    feed->notes = n;
+}
+
 static void apply_op(struct index_feed *feed, const struct scan_frame *f, uint32_t number,
                      const struct journal_op *op, struct str raw)
 {
+    if (op->kind == STORE_NOTES) {
+        note_many(feed, op);
+        return;
+    }
     struct entry *e = op->kind == STORE_ACCEPT ? accepted(feed, op) : load_entry(feed, op->id);
     struct transcript *t = find_transcript(feed, f->head.sequence, number);
     if (e != NULL) {
@@ -556,6 +603,17 @@ static bool write_entry(struct index_feed *feed, struct entry *e)
     return run(feed, which);
 }
 
+static bool write_notes(struct index_feed *feed, const struct notes *n)
+{
+    sqlite3_stmt *s = bound(feed, NOTES);
+    sqlite3_bind_int64(s, 1, (sqlite3_int64)n->first);
+    sqlite3_bind_int64(s, 2, (sqlite3_int64)n->last);
+    sqlite3_bind_int64(s, 3, n->wall_ms);
+    bind_text(s, 4, n->text);
+    bind_blob(s, 5, n->more.ptr, n->more.len);
+    return run(feed, NOTES);
+}
+
 static bool sweep_old(struct index_feed *feed)
 {
     int64_t now_ms = clock_wall_ms();
@@ -572,7 +630,8 @@ static bool sweep_old(struct index_feed *feed)
     uint64_t to = sqlite3_step(s) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
     sqlite3_reset(s);
     feed->sweep_after = to; // 0 behind the last: begins anew
-    return run(feed, SWEEP);
+    bound(feed, SWEEP_NOTES);
+    return run(feed, SWEEP) && run(feed, SWEEP_NOTES);
 }
 
 static void drop_batch(struct index_feed *feed)
@@ -582,6 +641,7 @@ static void drop_batch(struct index_feed *feed)
         buf_free(&e->transcript);
     }
     feed->first = NULL;
+    feed->notes = NULL;
     feed->tail = &feed->first;
     feed->frames = 0;
     feed->bytes = 0;
@@ -608,6 +668,8 @@ static void write_batch(struct index_feed *feed)
     bool ok = !feed->broken && run(feed, BEGIN);
     for (struct entry *e = feed->first; ok && e != NULL; e = e->next)
         ok = write_entry(feed, e);
+    for (const struct notes *n = feed->notes; ok && n != NULL; n = n->next)
+        ok = write_notes(feed, n);
     ok = ok && sweep_old(feed);
     sqlite3_stmt *s = bound(feed, PLACE);
     sqlite3_bind_int64(s, 1, (sqlite3_int64)feed->segment);
@@ -775,7 +837,7 @@ static void check_place(struct index_feed *feed)
     if (feed->sequence <= atomic_load(&feed->store->committed))
         return;
     log_warn("index", 0, "the index is ahead of the journal, so it is of another one: made anew");
-    index_db_exec(feed->db, "DELETE FROM message; DELETE FROM place;", &err);
+    index_db_exec(feed->db, "DELETE FROM message; DELETE FROM notes; DELETE FROM place;", &err);
     feed->segment = feed->offset = feed->sequence = 0;
     atomic_store(&feed->done_segment, 0);
 }

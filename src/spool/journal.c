@@ -28,6 +28,9 @@
 //     RESULT    u64 id, i64 wall, text gateway, text facts, u32 count, then for each:
 //               u32 recipient, u8 state, u16 tries, i64 next, u8 class, u8 scope, u8 phase,
 //               u8 relayed, u16 code, 3 x u8 enhanced, text where, text text
+//     NOTES     u64 id, i64 wall, u8 0, i32 0, text text, text further messages: of each how far
+//     its
+//               id is from the one before, 7 bits to a byte, lowest first, bit 7: more follow
 //     others    u64 id, i64 wall, u8 flag, i32 value, text text
 //
 // Invariants
@@ -214,6 +217,36 @@ static void put_result(struct buf *meta, const struct store_rcpt_result *r)
     buf_put_str(meta, str_make(o->text, strnlen(o->text, sizeof(o->text))));
 }
 
+static void put_more(struct buf *meta, const struct store_op *op)
+{
+    uint64_t before = op->id;
+    buf_put_u32(meta, 0);
+    size_t start = meta->len;
+    for (size_t i = 0; i < op->more_count; i++) {
+        assert(op->more[i] > before);
+        uint64_t by = op->more[i] - before;
+        before = op->more[i];
+        for (; by >= 0x80; by >>= 7)
+            buf_put_u8(meta, (uint8_t)(by | 0x80));
+        buf_put_u8(meta, (uint8_t)by);
+    }
+    if (!meta->full)
+        put32(meta->data + start - 4, (uint32_t)(meta->len - start));
+}
+
+bool journal_next_id(struct str *more, uint64_t *id)
+{
+    uint64_t by = 0;
+    uint8_t byte = 0x80;
+    for (unsigned shift = 0; (byte & 0x80) != 0 && shift < 64; shift += 7) {
+        if (!str_get_u8(more, &byte))
+            return false;
+        by |= (uint64_t)(byte & 0x7f) << shift;
+    }
+    *id += by;
+    return true;
+}
+
 bool journal_put_op(struct buf *meta, const struct store_op *op)
 {
     assert(op->kind != STORE_ACCEPT);
@@ -229,6 +262,8 @@ bool journal_put_op(struct buf *meta, const struct store_op *op)
         buf_put_u32(meta, (uint32_t)op->value);
         buf_put_str(meta, str_of(op->text));
     }
+    if (op->kind == STORE_NOTES)
+        put_more(meta, op);
     return end_op(meta, start);
 }
 
@@ -276,7 +311,7 @@ static bool get_rest(struct str in, struct journal_op *op)
         return false;
     op->flag = flag != 0;
     op->value = (int32_t)value;
-    return true;
+    return op->kind != STORE_NOTES || str_get_str(&in, &op->more);
 }
 
 int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_out)
@@ -292,7 +327,7 @@ int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_o
         struct str in = str_make(meta->ptr, len);
         meta->ptr += len;
         meta->len -= len;
-        if (kind > STORE_PRIORITY)
+        if (kind > STORE_NOTES)
             continue;
         *op_out = (struct journal_op){.kind = kind};
         if (!str_get_u64(&in, &op_out->id) || !str_get_u64(&in, &wall_ms) || op_out->id == 0)

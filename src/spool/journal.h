@@ -85,6 +85,8 @@ struct journal_op {
     bool flag;
     int value;
     struct str text;
+    // NOTES: the further messages; read with journal_next_id, beginning with `id`
+    struct str more;
 };
 
 // Appends one operation. An ACCEPT needs packed, count and the body fields; `states` (may be NULL)
@@ -96,5 +98,6 @@ bool journal_put_op(struct buf *meta, const struct store_op *op); // all other k
 // Walks the operations: start with *body_at = 0. 1: one was read. 0: the end. -1: damaged.
 // Operations of a kind from the future are skipped.
 int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_out);
+bool journal_next_id(struct str *more, uint64_t *id); // *id becomes the next one
 bool journal_next_state(struct str *states, struct store_rcpt_state *state_out);
 bool journal_next_result(struct str *results, struct store_rcpt_result *result_out);

@@ -119,6 +119,31 @@ static void test_result(void **state)
     buf_free(&meta);
 }
 
+static void test_a_note_on_many(void **state)
+{
+    static const uint64_t more[] = {8, 9, 137, 1u << 20, UINT64_MAX};
+    enum { MORE = sizeof(more) / sizeof(more[0]) };
+    struct buf meta;
+    buf_init(&meta, 1000);
+    struct store_op op = {.kind = STORE_NOTES, .id = 7, .text = "x", .more = more};
+    op.more_count = MORE;
+    assert_true(journal_put_op(&meta, &op));
+    struct str in = buf_str(&meta);
+    uint64_t body_at = 0, id;
+    struct journal_op got;
+    assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
+    assert_int_equal(got.kind, STORE_NOTES);
+    assert_true(str_eq(got.text, STR("x")));
+    id = got.id;
+    assert_int_equal(id, 7);
+    for (size_t i = 0; i < MORE; i++) {
+        assert_true(journal_next_id(&got.more, &id));
+        assert_int_equal(id, more[i]);
+    }
+    assert_false(journal_next_id(&got.more, &id));
+    buf_free(&meta);
+}
+
 static void test_operations_of_tomorrow_are_skipped(void **state)
 {
     struct buf meta;
@@ -414,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accept),
         cmocka_unit_test(test_result),
+        cmocka_unit_test(test_a_note_on_many),
         cmocka_unit_test(test_operations_of_tomorrow_are_skipped),
         cmocka_unit_test_setup_teardown(test_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_at_every_length, setup, teardown),

@@ -11,10 +11,11 @@ enum { CHUNK = 1024 };
 struct live_table {
     struct segments *set;
     struct idmap *ids;
+    struct idmap *states; // of those that were tried
     struct live **chunks;
     size_t chunk_count, chunk_cap;
-    size_t used;       // entries of all chunks ever handed out
-    struct live *free; // linked by `states`
+    size_t used; // entries of all chunks ever handed out
+    struct live *free;
     uint64_t bytes;
 };
 
@@ -23,6 +24,7 @@ struct live_table *live_table_new(struct segments *set)
     struct live_table *t = xcalloc(1, sizeof(*t));
     t->set = set;
     t->ids = idmap_new();
+    t->states = idmap_new();
     return t;
 }
 
@@ -32,9 +34,10 @@ void live_table_free(struct live_table **table)
     if (t == NULL)
         return;
     size_t pos = 0;
-    struct live *l;
-    while ((l = live_next(t, &pos)) != NULL)
-        xfree(l->states);
+    struct store_rcpt_state *states;
+    while ((states = idmap_next(t->states, &pos)) != NULL)
+        xfree(states);
+    idmap_free(&t->states);
     for (size_t i = 0; i < t->chunk_count; i++)
         xfree(t->chunks[i]);
     xfree(t->chunks);
@@ -46,6 +49,22 @@ void live_table_free(struct live_table **table)
 struct live *live_get(const struct live_table *table, uint64_t id)
 {
     return idmap_get(table->ids, id);
+}
+
+struct store_rcpt_state *live_states(const struct live_table *table, const struct live *live)
+{
+    return live->tried ? idmap_get(table->states, live->id) : NULL;
+}
+
+static struct store_rcpt_state *make_states(struct live_table *t, struct live *l)
+{
+    struct store_rcpt_state *states = live_states(t, l);
+    if (states == NULL) {
+        states = xcalloc(l->count, sizeof(states[0]));
+        idmap_put(t->states, l->id, states);
+        l->tried = true;
+    }
+    return states;
 }
 
 struct live *live_get_next(const struct live_table *table, size_t *pos, uint64_t id)
@@ -83,7 +102,7 @@ static struct live *new_entry(struct live_table *t)
 {
     struct live *l = t->free;
     if (l != NULL) {
-        t->free = (struct live *)(void *)l->states;
+        t->free = l->next_free;
         *l = (struct live){0};
         return l;
     }
@@ -101,9 +120,10 @@ static struct live *new_entry(struct live_table *t)
 
 static void free_entry(struct live_table *t, struct live *l)
 {
-    xfree(l->states);
+    if (l->tried)
+        xfree(idmap_del(t->states, l->id));
     *l = (struct live){0};
-    l->states = (struct store_rcpt_state *)(void *)t->free;
+    l->next_free = t->free;
     t->free = l;
 }
 
@@ -136,6 +156,12 @@ void live_remove(struct live_table *table, struct live *l)
     free_entry(table, l);
 }
 
+// The conductor knows three; what else was asked for is kept as the nearest that fits.
+static void set_priority(struct live *l, int priority)
+{
+    l->priority = priority < -16 ? -16 : priority > 15 ? 15 : priority;
+}
+
 static struct live *accept(struct live_table *t, const struct journal_op *op, uint64_t segment,
                            uint64_t offset)
 {
@@ -157,34 +183,33 @@ static struct live *accept(struct live_table *t, const struct journal_op *op, ui
     l->offset = (uint32_t)(offset / FRAME_ALIGN);
     uint64_t bytes = FRAME_HEAD + op->packed.len + (op->own_file ? 0 : op->body_size);
     l->weight = (uint32_t)(journal_align(bytes) / FRAME_ALIGN);
-    l->count = op->count;
-    l->priority = (int16_t)op->priority;
+    l->count = op->count & 0xffffff; // a frame's meta has no room for more
+    set_priority(l, op->priority);
     l->held = op->held;
     l->own_file = op->own_file;
     if (op->has_states) {
         struct str states = op->states;
-        l->states = xcalloc(l->count, sizeof(l->states[0]));
-        for (uint32_t i = 0; i < l->count && journal_next_state(&states, &l->states[i]); i++)
+        struct store_rcpt_state *to = make_states(t, l);
+        for (uint32_t i = 0; i < l->count && journal_next_state(&states, &to[i]); i++)
             ;
     }
     enter_segment(t, l);
     return l;
 }
 
-static bool apply_results(struct live *l, const struct journal_op *op)
+static bool apply_results(struct live_table *t, struct live *l, const struct journal_op *op)
 {
     struct str in = op->results;
     struct store_rcpt_result r;
-    if (l->states == NULL)
-        l->states = xcalloc(l->count, sizeof(l->states[0]));
+    struct store_rcpt_state *states = make_states(t, l);
     for (uint32_t i = 0; i < op->result_count && journal_next_result(&in, &r); i++) {
-        if (r.index >= l->count || rcpt_state_final(l->states[r.index].state))
+        if (r.index >= l->count || rcpt_state_final(states[r.index].state))
             continue;
-        l->states[r.index] = (struct store_rcpt_state){
+        states[r.index] = (struct store_rcpt_state){
             .state = (uint8_t)r.state, .tries = r.tries, .next_ms = r.next_ms};
     }
     for (uint32_t i = 0; i < l->count; i++)
-        if (!rcpt_state_final(l->states[i].state))
+        if (!rcpt_state_final(states[i].state))
             return false;
     return true;
 }
@@ -195,15 +220,18 @@ struct live *live_apply(struct live_table *table, const struct journal_op *op, u
     *ended_out = false;
     if (op->kind == STORE_ACCEPT)
         return accept(table, op, segment, offset);
+    if (op->kind == STORE_NOTES)
+        return NULL;
     struct live *l = live_get(table, op->id);
     if (l == NULL)
         return NULL;
     switch (op->kind) {
-    case STORE_RESULT: *ended_out = apply_results(l, op); break;
+    case STORE_RESULT: *ended_out = apply_results(table, l, op); break;
     case STORE_HOLD: l->held = op->flag; break;
-    case STORE_PRIORITY: l->priority = (int16_t)op->value; break;
+    case STORE_PRIORITY: set_priority(l, op->value); break;
     case STORE_ACCEPT:
-    case STORE_NOTE: break;
+    case STORE_NOTE:
+    case STORE_NOTES: break;
     }
     return l;
 }

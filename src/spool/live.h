@@ -5,15 +5,22 @@
 
 #include "spool/segment.h"
 
+// A million of these are kept at times.
 struct live {
-    uint64_t id;                     // 0: a free entry
-    struct store_rcpt_state *states; // NULL: all waiting, never tried
-    uint32_t segment;                // of its ACCEPT record
-    uint32_t offset;                 // of the frame there, in units of FRAME_ALIGN
-    uint32_t weight;                 // bytes of the frame that are its own, in the same units
-    uint32_t count;                  // recipients
-    int16_t priority;
-    bool held, own_file;
+    uint64_t id; // 0: a free entry
+    union {
+        struct {
+            uint32_t segment; // of its ACCEPT record
+            uint32_t offset;  // of the frame there, in units of FRAME_ALIGN
+        };
+        struct live *next_free;
+    };
+    uint32_t weight;     // bytes of the frame that are its own, in the same units
+    uint32_t count : 24; // recipients
+    int32_t priority : 5;
+    uint32_t held : 1;
+    uint32_t own_file : 1;
+    uint32_t tried : 1; // its recipients have states
 };
 
 struct live_table;
@@ -22,6 +29,8 @@ void live_table_free(struct live_table **table);
 struct live *live_get(const struct live_table *table, uint64_t id);
 // The same for ids in the order of acceptance: start with *pos = 0; mostly without a look-up.
 struct live *live_get_next(const struct live_table *table, size_t *pos, uint64_t id);
+// Of its recipients; NULL: all waiting, never tried.
+struct store_rcpt_state *live_states(const struct live_table *table, const struct live *live);
 size_t live_count(const struct live_table *table);
 uint64_t live_bytes(const struct live_table *table);
 // In about the order of acceptance; start with *pos = 0, until NULL. Removing while walking is

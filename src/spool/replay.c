@@ -230,14 +230,14 @@ static bool sweep_bodies(struct store *store, struct err *err)
     return true;
 }
 
-static bool was_due(const struct live *live, int64_t now_ms)
+static bool was_due(const struct live *live, const struct store_rcpt_state *states, int64_t now_ms)
 {
     if (live->held)
         return false;
-    if (live->states == NULL)
+    if (states == NULL)
         return true;
     for (uint32_t i = 0; i < live->count; i++)
-        if (!rcpt_state_final(live->states[i].state) && live->states[i].next_ms <= now_ms)
+        if (!rcpt_state_final(states[i].state) && states[i].next_ms <= now_ms)
             return true;
     return false;
 }
@@ -275,11 +275,12 @@ static void hand_over(void *ctx, const struct scan_frame *f)
         struct store_message *m = make_message(&op, f);
         m->held = live->held;
         m->priority = live->priority;
-        m->maybe_repeated = !r->store->was_clean && was_due(live, r->now_ms);
-        if (live->states != NULL) {
-            size_t bytes = live->count * sizeof(live->states[0]);
+        const struct store_rcpt_state *states = live_states(r->store->live, live);
+        m->maybe_repeated = !r->store->was_clean && was_due(live, states, r->now_ms);
+        if (states != NULL) {
+            size_t bytes = live->count * sizeof(states[0]);
             m->rcpts = xmalloc(bytes);
-            memcpy(m->rcpts, live->states, bytes);
+            memcpy(m->rcpts, states, bytes);
         }
         r->adopt(r->ctx, m);
     }

@@ -101,6 +101,9 @@ struct walk {
     bool unread;           // the disk failed to read something, which then counted as damaged
     struct err unread_err; // the first such failure
     bool unlinked;         // internal: the next frame need not name the one before
+    // Its own
+    char *room; // what is read at a time
+    uint64_t room_size;
 };
 // `numbers` rise. Every segment is in the table. False with err: written by a newer version.
 bool journal_walk(struct walk *walk, const uint64_t *numbers, size_t count, struct err *err);

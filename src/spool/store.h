@@ -70,6 +70,7 @@ enum store_op_kind {
     STORE_HOLD,     // `flag` true: hold, false: release
     STORE_NOTE,     // text for the timeline only
     STORE_PRIORITY, // `flag` unused, `value` the new priority
+    STORE_NOTES,    // one note in the timeline of many: `id` and, rising from there, `more`
 };
 
 struct store_op {
@@ -90,6 +91,9 @@ struct store_op {
     bool flag;
     int value;
     const char *text; // reason or note, may be NULL
+    // NOTES
+    const uint64_t *more;
+    size_t more_count;
 };
 
 // One atomic batch: after a crash all of its operations are there or none. Everything is copied

@@ -193,34 +193,51 @@ static bool summary_frames(struct step *s, struct str in, const struct sum_head 
     return true;
 }
 
-static bool by_summary(struct step *s)
+// The whole file, in memory of the walk that all its summaries use one after the other: fresh
+// memory for each would cost more than reading it.
+static bool read_summary(struct step *s, struct str *text_out)
 {
     char path[SPOOL_PATH];
     struct err err;
-    struct sum_head head;
-    size_t len;
-    if (s->last || s->next_sequence == 0)
+    struct walk *w = s->w;
+    uint64_t size = 0;
+    struct file *file = file_open(segment_path(w->set, s->number, "sum", path), FILE_READ, &err);
+    if (file == NULL)
         return false;
-    segment_path(s->w->set, s->number, "sum", path);
-    if (!path_exists(path))
-        return false;
-    char *text = file_slurp(path, (size_t)s->segment->size * 2, &len, &err);
-    if (text == NULL)
-        return false;
-    struct str in = str_make(text, len);
-    bool good = sum_head_decode(in, s->number, &head) && head.sequence == s->next_sequence &&
-                head.end <= s->segment->size &&
-                crc32c(0, text + SUM_HEAD, len - SUM_HEAD) == head.crc;
-    if (good) {
-        good = summary_frames(s, str_make(text + SUM_HEAD, len - SUM_HEAD), &head);
-        s->segment->end = head.end;
-        s->w->chain = head.chain;
-        s->w->unlinked = false;
-        if (head.id_floor > s->w->id_floor)
-            s->w->id_floor = head.id_floor;
+    bool ok = file_size(file, &size, &err) && size >= SUM_HEAD && size <= s->segment->size * 2;
+    if (ok && size > w->room_size) {
+        xfree(w->room);
+        w->room_size = size + size / 4;
+        w->room = xmalloc(w->room_size);
     }
-    xfree(text);
-    return good;
+    uint64_t got = 0;
+    while (ok && got < size) {
+        ssize_t n = file_read(file, got, w->room + got, (size_t)(size - got), &err);
+        ok = n > 0;
+        got += ok ? (uint64_t)n : 0;
+    }
+    file_close(&file);
+    *text_out = str_make(w->room, (size_t)size);
+    return ok;
+}
+
+static bool by_summary(struct step *s)
+{
+    struct sum_head head;
+    struct str text;
+    if (s->last || s->next_sequence == 0 || !read_summary(s, &text) ||
+        !sum_head_decode(text, s->number, &head) || head.sequence != s->next_sequence ||
+        head.end > s->segment->size)
+        return false;
+    struct str records = str_make(text.ptr + SUM_HEAD, text.len - SUM_HEAD);
+    if (crc32c(0, records.ptr, records.len) != head.crc || !summary_frames(s, records, &head))
+        return false;
+    s->segment->end = head.end;
+    s->w->chain = head.chain;
+    s->w->unlinked = false;
+    if (head.id_floor > s->w->id_floor)
+        s->w->id_floor = head.id_floor;
+    return true;
 }
 
 static void say_damage(struct step *s, uint64_t from, uint64_t to, uint64_t until)
@@ -357,5 +374,8 @@ bool journal_walk(struct walk *w, const uint64_t *numbers, size_t count, struct 
             by_scan(s);
     }
     xfree(steps);
+    xfree(w->room);
+    w->room = NULL;
+    w->room_size = 0;
     return ok;
 }
