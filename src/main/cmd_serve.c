@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // serve: the daemon in the foreground.
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "conf/read.h"
@@ -24,13 +25,17 @@ struct server {
     struct conf *conf;
     struct daemon *daemon;
     struct control *control;
+    struct link reloads; // the first is under way, the others wait for it
     bool stopping;
 };
 
-// ---- Reload: read on a worker, then whole or not at all ----
+static void stop_now(struct server *s);
+
+// ---- Reload: read on a worker, then whole or not at all; one at a time ----
 
 struct reload_work {
     struct work work;
+    struct link link;
     struct server *server;
     struct conf *conf;
     struct buf text; // what to say
@@ -38,12 +43,24 @@ struct reload_work {
     void *ctx;
 };
 
-static void reload_end(struct reload_work *w, bool ok)
+static void reload_free(struct reload_work *w)
 {
-    w->done(w->ctx, ok, buf_cstr(&w->text));
+    list_remove(&w->link);
     buf_free(&w->text);
     conf_unref(&w->conf);
     xfree(w);
+}
+
+static void reload_end(struct reload_work *w, bool ok)
+{
+    struct server *s = w->server;
+    w->done(w->ctx, ok, buf_cstr(&w->text));
+    reload_free(w);
+    struct reload_work *next = list_first(&s->reloads, struct reload_work, link);
+    if (s->stopping)
+        stop_now(s);
+    else if (next != NULL)
+        worker_submit(&next->work);
 }
 
 static void on_taken_over(void *ctx, bool ok, const struct err *err)
@@ -92,7 +109,16 @@ static void reload(void *ctx, void (*done)(void *ctx, bool ok, const char *text)
     w->ctx = done_ctx;
     buf_init(&w->text, 1 << 20);
     w->work = (struct work){.home = w->server->loop, .work = read_again, .done = on_read};
-    worker_submit(&w->work);
+    bool first = list_empty(&w->server->reloads);
+    list_append(&w->server->reloads, &w->link);
+    if (first)
+        worker_submit(&w->work);
+}
+
+// What waits will read the file as it is then: a second one behind it would find nothing new.
+static bool reload_waits(const struct server *s)
+{
+    return s->reloads.next != s->reloads.prev;
 }
 
 static void say_reload(void *ctx, bool ok, const char *text)
@@ -109,6 +135,17 @@ static void on_stopped(void *ctx)
     loop_stop(s->loop);
 }
 
+static void stop_now(struct server *s)
+{
+    struct reload_work *w;
+    list_each (&s->reloads, w, struct reload_work, link) {
+        w->done(w->ctx, false, "the daemon is ending\n");
+        reload_free(w);
+    }
+    control_free(&s->control);
+    daemon_stop(s->daemon, on_stopped, s);
+}
+
 static void stop(void *ctx)
 {
     struct server *s = ctx;
@@ -117,17 +154,17 @@ static void stop(void *ctx)
     s->stopping = true;
     host_notify("STOPPING=1");
     log_info("stopping", 0, "ending in order; what waits stays in %s", s->conf->spool_dir);
-    control_free(&s->control);
-    daemon_stop(s->daemon, on_stopped, s);
+    if (list_empty(&s->reloads)) // else when the one under way has ended
+        stop_now(s);
 }
 
 static void on_signal(void *ctx, int signo)
 {
     struct server *s = ctx;
-    if (signo == SIGHUP && !s->stopping)
-        reload(s, say_reload, s);
-    else if (signo != SIGHUP)
+    if (signo != SIGHUP)
         stop(s);
+    else if (!s->stopping && !reload_waits(s))
+        reload(s, say_reload, s);
 }
 
 // ---- Start ----
@@ -177,6 +214,7 @@ int cmd_serve(const struct main_options *options, int argc, char **argv)
 {
     struct server s = {.options = options};
     struct err err = {0};
+    list_init(&s.reloads);
     if (argc > 0) {
         fprintf(stderr, "usage: waypost serve [--config FILE]\n");
         return EX_USAGE;

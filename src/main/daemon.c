@@ -42,6 +42,7 @@ struct daemon {
     size_t accepting; // session loops that still take mail while stopping
     bool sending;     // transactions are under way while stopping
     struct timer patience;
+    bool reloading;
     bool closing;
     size_t ending; // session loops that have not ended yet
     void (*stopped)(void *ctx);
@@ -282,6 +283,7 @@ static void stop_loop(struct post *post)
 
 void daemon_stop(struct daemon *d, void (*stopped)(void *ctx), void *ctx)
 {
+    assert(!d->reloading);
     if (d->stopped != NULL)
         return; // it is stopping already
     d->stopped = stopped;
@@ -323,6 +325,7 @@ struct reload {
 
 static void finish_reload(struct reload *r)
 {
+    r->daemon->reloading = false;
     if (!r->failed)
         log_info("reloaded", 0, "the configuration %s is in force", r->conf->file);
     r->done(r->ctx, !r->failed, &r->err);
@@ -398,6 +401,8 @@ static void prepare_loop(struct post *post)
 void daemon_reload(struct daemon *d, struct conf *conf,
                    void (*done)(void *ctx, bool ok, const struct err *err), void *ctx)
 {
+    assert(!d->reloading); // each loop has room for one change
+    d->reloading = true;
     struct reload *r = xcalloc(1, sizeof(*r));
     r->daemon = d;
     r->conf = conf_ref(conf);

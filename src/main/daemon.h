@@ -20,7 +20,7 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *ctx), void *ctx);
 void daemon_free(struct daemon **d);
 
 // Takes over a new configuration whole, or keeps the old one and says why in err. `done` runs on
-// the conductor.
+// the conductor; until then no other may begin, nor daemon_stop.
 void daemon_reload(struct daemon *d, struct conf *conf,
                    void (*done)(void *ctx, bool ok, const struct err *err), void *ctx);
 
