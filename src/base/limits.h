@@ -52,7 +52,9 @@ enum {
     // Spool
     LIMIT_BODY_INLINE = 256 * 1024, // larger bodies are streamed to a file of their own
     LIMIT_BODY_MEMORY =
-        32 * 1024 * 1024, // all bodies held in memory; beyond that they go to files at once
+        32 * 1024 * 1024,    // all bodies held in memory; beyond that they go to files at once
+    LIMIT_SPARE_BODIES = 16, // files of bodies kept to be written over
+    LIMIT_SPARE_BYTES = 512 * 1024 * 1024, // all of them
     LIMIT_SEGMENT = 64 * 1024 * 1024,
     LIMIT_GROUP_BYTES = 8 * 1024 * 1024, // written and synced as one group
     LIMIT_GROUP_RECORDS = 4096,

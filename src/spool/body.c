@@ -6,6 +6,8 @@
 //  1. At most one work is under way for a body. A body whose owner has gone is freed by that work.
 //  2. A file gets its final name after its contents are synced, and the frame that names it goes
 //     to the committer after the directory is synced. Files without a frame are removed at start.
+//  3. A file may be one of an ended message, written over (spare.h), so it can be longer than the
+//     body: only the frame knows the size.
 #include "base/crc32c.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -21,7 +23,7 @@ struct store_body {
     struct work work; // first: it is what a work's functions get
     struct store *store;
     struct loop *loop;
-    uint64_t size;
+    uint64_t size, size_hint;
     uint32_t crc;
     struct blob *blob; // NULL: in a file
     // With a file:
@@ -55,6 +57,8 @@ static void start_file(struct store_body *body)
     struct store *store = body->store;
     snprintf(body->path, sizeof(body->path), "%.900s/tmp-%08x-%" PRIu64, store->bodies,
              store->c.run, atomic_fetch_add(&store->temp_names, 1));
+    if (body->size_hint < body->size)
+        body->size_hint = body->size;
     buf_init(&body->fill, BODY_BUFFER_MAX);
     buf_init(&body->flush, BODY_BUFFER_MAX);
     if (body->blob != NULL)
@@ -67,6 +71,7 @@ struct store_body *store_body_begin(struct store *store, struct loop *loop, uint
     struct store_body *body = xcalloc(1, sizeof(*body));
     body->store = store;
     body->loop = loop;
+    body->size_hint = size_hint;
     // A declared size is without the header fields that are put in front.
     size_t first = size_hint != 0 ? (size_t)size_hint + 1024 : BODY_FIRST;
     if (size_hint <= inline_limit(store) && blob_total() + first < LIMIT_BODY_MEMORY)
@@ -93,13 +98,25 @@ static void body_free(struct store_body *body)
 
 // ---- What workers do. ----
 
+static struct file *open_new(struct store_body *body)
+{
+    struct err ignored;
+    if (spare_take(body->store, body->path, body->size_hint)) {
+        struct file *file = file_open(body->path, FILE_WRITE, &ignored);
+        if (file != NULL)
+            return file;
+        path_remove(body->path, &ignored);
+    }
+    return file_open(body->path, FILE_CREATE_NEW, &body->err);
+}
+
 static void write_out(struct work *w)
 {
     struct store_body *body = (struct store_body *)w;
     if (body->failed)
         return;
     if (body->file == NULL)
-        body->file = file_open(body->path, FILE_CREATE_NEW, &body->err);
+        body->file = open_new(body);
     struct file_piece piece = {body->flush.data, body->flush.len};
     if (body->file == NULL ||
         (piece.len > 0 && !file_write(body->file, body->written, &piece, 1, &body->err))) {
@@ -116,8 +133,20 @@ static void remove_file(struct work *w)
     struct err err;
     if (body->file != NULL) {
         file_close(&body->file);
-        path_remove(body->path, &err);
+        if (body->failed)
+            path_remove(body->path, &err);
+        else
+            spare_put(body->store, body->path, 0, &err);
     }
+}
+
+// A short body must not keep a long file for as long as it waits.
+static void cut_excess(struct store_body *body)
+{
+    uint64_t has;
+    struct err ignored;
+    if (file_size(body->file, &has, &ignored) && has / 2 > body->written)
+        file_truncate(body->file, body->written, &ignored);
 }
 
 static void write_last(struct work *w)
@@ -127,6 +156,8 @@ static void write_last(struct work *w)
     char path[SPOOL_PATH];
     write_out(w);
     body_path(store, body->id, path);
+    if (!body->failed)
+        cut_excess(body);
     if (!body->failed && !spool_sync(store->set, body->file, &body->err))
         body->failed = true;
     if (!body->failed && !path_rename(body->path, path, &body->err))

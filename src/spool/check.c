@@ -68,16 +68,19 @@ static bool file_is_right(const char *path, const struct check_file *f, struct e
     char *piece = xmalloc(PIECE);
     uint64_t at = 0;
     uint32_t crc = 0;
-    ssize_t n;
-    while ((n = file_read(file, at, piece, PIECE, err)) > 0) {
+    ssize_t n = 0;
+    // The file may be longer: spare.h.
+    while (at < f->size &&
+           (n = file_read(file, at, piece, f->size - at < PIECE ? (size_t)(f->size - at) : PIECE,
+                          err)) > 0) {
         crc = crc32c(crc, piece, (size_t)n);
         at += (uint64_t)n;
     }
     xfree(piece);
     file_close(&file);
-    if (n == 0 && at == f->size && crc == f->crc)
+    if (at == f->size && crc == f->crc)
         return true;
-    if (n == 0)
+    if (n >= 0)
         err_set(err, "%s: %" PRIu64 " bytes of %" PRIu64 "%s", path, at, f->size,
                 at == f->size ? " with a wrong CRC" : "");
     return false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The keeper: a loop for all of the journal's house work that may take time, so that the committer
 // never waits for it. It prepares the next segment, writes summaries, gives segments back, removes
-// files of bodies, and looks at the disk once a second. compact.c moves messages forward.
+// files of bodies or makes them spares, and looks at the disk once a second. compact.c moves
+// messages forward.
 //
 // Invariants
 //  1. A segment's name is on disk before the committer hears of it.
@@ -235,7 +236,7 @@ static void on_removals(struct post *post)
         struct note *next = note->next;
         char path[SPOOL_PATH];
         struct err err;
-        if (!path_remove(body_path(note->store, note->number, path), &err))
+        if (!spare_put(note->store, body_path(note->store, note->number, path), note->number, &err))
             log_warn("disk", note->number, "%s", err.text);
         xfree(note);
         note = next;
@@ -274,6 +275,8 @@ void keep_look_at_disk(struct store *store)
     bool low = bytes < store->settings.disk_floor ||
                (store->keeper->wanted != 0 && store->keeper->complained);
     atomic_store(&store->free_bytes, bytes);
+    if (low)
+        spare_remove_all(store);
     if (atomic_exchange(&store->disk_low, low) != low)
         log_warn("disk", 0, low ? "nearly full: no new mail is taken" : "there is space again");
 }

@@ -21,7 +21,8 @@ struct source {
     uint64_t id;
     struct blob *blob;
     struct segment *segment; // pinned, or NULL
-    struct file *own;        // or a file of its own
+    struct file *own;        // or a file of its own,
+    struct store *store;     // which the store must not give to another body meanwhile
     uint64_t offset;         // of the body in the file
     uint32_t want_crc, crc;
     uint64_t counted; // bytes that are in crc
@@ -49,8 +50,10 @@ static void source_free(struct source *s)
     blob_unref(&s->blob);
     if (s->segment != NULL)
         segment_unpin(s->segment);
-    if (s->own != NULL)
+    if (s->store != NULL) {
         file_close(&s->own);
+        spare_reader_leave(s->store, s->id);
+    }
     xfree(s->cache);
     xfree(s);
 }
@@ -154,6 +157,8 @@ static bool open_file(struct store *store, struct source *s, const struct store_
 {
     if (ref->place == 0) {
         char path[SPOOL_PATH];
+        s->store = store;
+        spare_reader_enter(store, s->id);
         s->own = file_open(body_path(store, s->id, path), FILE_READ, err);
         return s->own != NULL;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "spool/live.h"
+#include "spool/spare.h"
 #include "sys/worker.h"
 
 #include <stdatomic.h>
@@ -99,6 +100,7 @@ struct store {
     atomic_bool mail_posted;
     struct committer c;
     struct keeper *keeper;
+    struct spares spares;
     struct index_feed *feed; // NULL: no index
     uint64_t prepared;       // found at start, 0: none
     bool was_clean;          // the last run had ended in order

@@ -402,6 +402,8 @@ static void check_body_files(void)
     assert_non_null(names);
     for (size_t i = 0; names[i] != NULL; i++) {
         uint64_t id;
+        if (strncmp(names[i], "spare-", 6) == 0)
+            continue;
         assert_true(str_u64(str_of(names[i]), UINT64_MAX, &id));
         assert_true(model_of(id)->live);
     }
@@ -716,6 +718,116 @@ static void test_rebuild(void **state)
     close_store();
 }
 
+// ---- Spare files of bodies. ----
+
+static void put_spare(const char *name, size_t size)
+{
+    char path[300], bytes[9000];
+    struct err err;
+    struct file_piece piece = {bytes, size};
+    memset(bytes, 'x', sizeof(bytes));
+    snprintf(path, sizeof(path), "%s/bodies/%s", t.dir, name);
+    struct file *file = file_open(path, FILE_CREATE_NEW, &err);
+    assert_non_null(file);
+    assert_true(file_write(file, 0, &piece, 1, &err));
+    file_close(&file);
+    uint64_t id = 0;
+    str_u64(str_of(name), UINT64_MAX, &id);
+    assert_true(spare_put(t.store, path, id, &err));
+    assert_false(path_exists(path));
+}
+
+static uint64_t take_spare(uint64_t size)
+{
+    char path[300];
+    struct err err;
+    struct path_facts facts = {0};
+    snprintf(path, sizeof(path), "%s/bodies/taken", t.dir);
+    if (spare_take(t.store, path, size)) {
+        assert_true(path_stat(path, &facts, &err));
+        assert_true(path_remove(path, &err));
+    }
+    return facts.size;
+}
+
+static void test_spares(void **state)
+{
+    open_store();
+    assert_int_equal(take_spare(1), 0);
+    put_spare("tmp-1", 5000);
+    put_spare("tmp-2", 9000);
+    put_spare("tmp-3", 7000);
+    put_spare("tmp-4", 100); // not worth it
+    assert_int_equal(take_spare(6000), 7000);
+    assert_int_equal(take_spare(20000), 9000);
+    assert_int_equal(take_spare(1), 5000);
+    assert_int_equal(take_spare(1), 0);
+    // More than there may be.
+    for (int i = 0; i <= LIMIT_SPARE_BODIES; i++)
+        put_spare("tmp-1", 5000);
+    for (int i = 0; i < LIMIT_SPARE_BODIES; i++)
+        assert_int_equal(take_spare(1), 5000);
+    assert_int_equal(take_spare(1), 0);
+    assert_int_equal(atomic_load(&t.store->spares.bytes), 0);
+    // None while the disk is nearly full; those there are can be given up.
+    atomic_store(&t.store->disk_low, true);
+    put_spare("tmp-1", 5000);
+    assert_int_equal(take_spare(1), 0);
+    atomic_store(&t.store->disk_low, false);
+    put_spare("tmp-1", 5000);
+    spare_remove_all(t.store);
+    assert_int_equal(take_spare(1), 0);
+    check_body_files();
+    // A start cannot know who else has it.
+    put_spare("tmp-1", 5000);
+    close_store();
+    char path[300];
+    snprintf(path, sizeof(path), "%s/bodies/spare-0", t.dir);
+    assert_true(path_exists(path));
+    open_store();
+    assert_int_equal(take_spare(1), 0);
+    assert_false(path_exists(path));
+    close_store();
+}
+
+// A delivery that still reads a message that has ended never gets the bytes of another.
+static void test_spare_waits_for_its_reader(void **state)
+{
+    open_store();
+    spare_reader_enter(t.store, 77);
+    put_spare("77", 5000);
+    put_spare("78", 4500);
+    assert_int_equal(take_spare(5000), 4500);
+    assert_int_equal(take_spare(1), 0);
+    spare_reader_leave(t.store, 77);
+    assert_int_equal(take_spare(1), 5000);
+    close_store();
+}
+
+// What an ended message left behind the end of the new one is never given out.
+static void test_body_in_a_longer_file(void **state)
+{
+    char path[300], out[100];
+    struct err err;
+    struct file_piece piece = {"new", 3};
+    open_store();
+    put_spare("5", 9000);
+    snprintf(path, sizeof(path), "%s/bodies/6", t.dir);
+    assert_true(spare_take(t.store, path, 3));
+    struct file *file = file_open(path, FILE_WRITE, &err);
+    assert_true(file_write(file, 0, &piece, 1, &err));
+    file_close(&file);
+    struct store_body_ref ref = {.size = 3, .crc = crc32c(0, "new", 3)};
+    struct body_source *src = store_body_source(t.store, t.loop, 6, &ref, NULL, &err);
+    assert_non_null(src);
+    assert_int_equal(src->ops->read_now(src, 0, out, sizeof(out)), 3);
+    assert_memory_equal(out, "new", 3);
+    assert_int_equal(src->ops->read_now(src, 3, out, sizeof(out)), 0);
+    assert_int_equal(src->ops->read_now(src, 5000, out, sizeof(out)), 0);
+    src->ops->release(src);
+    close_store();
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR_LEVEL, LOG_TEXT);
@@ -730,6 +842,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuild, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_spare_waits_for_its_reader, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_body_in_a_longer_file, setup, teardown),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     worker_stop_all();
