@@ -2,12 +2,13 @@
 // An SMTP load generator for measuring: one thread, epoll.
 //
 //   gen PORT MESSAGES SESSIONS BYTES [--keep] [--every MS] [--times FILE] [--idle N]
+//       [--to ADDRESS]
 //
 // Sends MESSAGES of BYTES each over SESSIONS connections at once, each message with its own token;
 // --keep sends all of a session's messages over one connection, else one connection a message.
 // --every starts one message each MS (with one session). --times writes for each token two numbers
 // of 8 bytes: connect (or MAIL, when kept) and 250, in microseconds of CLOCK_MONOTONIC. --idle
-// opens N sessions that only say EHLO and then wait. Prints one JSON line.
+// opens N sessions that only say EHLO and then wait. --to: the recipient. Prints one JSON line.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -41,6 +42,7 @@ static bool keep;
 static long every_ms, idle_sessions, idle_ready;
 static int64_t *times;
 static char *filler;
+static const char *to = "rcpt@example.net";
 
 static int64_t now_us(void)
 {
@@ -107,7 +109,9 @@ static void send_envelope(struct session *s)
 {
     if (times != NULL && keep)
         times[s->token * 2] = now_us();
-    say(s, "MAIL FROM:<sender@example.org>\r\nRCPT TO:<rcpt@example.net>\r\nDATA\r\n", MAIL, 3);
+    char text[512];
+    snprintf(text, sizeof(text), "MAIL FROM:<sender@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n", to);
+    say(s, text, MAIL, 3);
 }
 
 // Sends what the socket takes; the rest when it is writable again.
@@ -240,6 +244,8 @@ int main(int argc, char **argv)
             every_ms = atol(argv[++i]);
         else if (strcmp(argv[i], "--times") == 0 && i + 1 < argc)
             times_file = argv[++i];
+        else if (strcmp(argv[i], "--to") == 0 && i + 1 < argc)
+            to = argv[++i];
         else if (strcmp(argv[i], "--idle") == 0 && i + 1 < argc)
             idle_sessions = atol(argv[++i]);
     }
