@@ -406,7 +406,8 @@ static struct conf *read_text(const char *name, struct str text, bool others_may
     fill(&r);
     xfree(r.source.secrets);
     arena_free(&r.tree);
-    if (report->errors > errors)
+    bool usable = report->places_only && r.conf->run_dir != NULL && r.conf->spool_dir != NULL;
+    if (report->errors > errors && !usable)
         conf_unref(&r.conf);
     return r.conf;
 }

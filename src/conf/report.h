@@ -24,6 +24,9 @@ struct conf_report {
     // Set by the caller before reading: look at nothing but the text. Secrets stay empty, files and
     // commands it names are not touched.
     bool text_only;
+    // Set by the caller too: mistakes are no hindrance, only `run_dir`, `spool_dir` and `hostname`
+    // of the result will be used.
+    bool places_only;
 
     struct arena *arena;
     struct conf_problem problems[CONF_REPORT_MAX]; // by their place in the file

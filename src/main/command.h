@@ -26,6 +26,10 @@ struct conf *main_read_conf(const struct main_options *options);
 // The same for whoever only asks where things are: secrets are left alone, and a user who may not
 // read the file gets what is built in.
 struct conf *main_find_conf(const struct main_options *options);
+// Where the daemon and its spool are, silently, also by a file with mistakes: while somebody edits
+// it the daemon goes on, and can be asked and given mail. What is built in when nothing could be
+// read. *sound (may be NULL): no mistake was found.
+struct conf *main_places(const struct main_options *options, bool *sound);
 
 bool main_flag(int *argc, char **argv, const char *name); // takes it out of argv
 

@@ -27,9 +27,17 @@ static int words_used(const char *words, int argc, char **argv)
 
 static int ask_daemon(const struct main_options *options, int argc, char **argv)
 {
-    struct conf *conf = main_find_conf(options);
-    if (conf == NULL)
+    bool sound;
+    if (options->config_named && !path_exists(options->config)) {
+        fprintf(stderr, "waypost: there is no file %s\n", options->config);
         return EX_CONFIG;
+    }
+    struct conf *conf = main_places(options, &sound);
+    if (!sound && strcmp(argv[0], "reload") != 0)
+        fprintf(stderr,
+                "waypost: %s has mistakes, see `waypost config check`; a running daemon goes on "
+                "with what it has\n",
+                options->config);
     char path[256];
     struct err err = {0};
     snprintf(path, sizeof(path), "%s/control.sock", conf->run_dir);

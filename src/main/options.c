@@ -47,6 +47,21 @@ struct conf *main_find_conf(const struct main_options *options)
     return conf;
 }
 
+struct conf *main_places(const struct main_options *options, bool *sound)
+{
+    struct conf_report report = {0};
+    struct conf *conf = NULL;
+    conf_report_init(&report);
+    report.text_only = true;
+    report.places_only = true;
+    if (options->config != NULL && (access(options->config, R_OK) == 0 || errno != EACCES))
+        conf = conf_read_file(options->config, &report);
+    if (sound != NULL)
+        *sound = report.errors == 0;
+    conf_report_free(&report);
+    return conf != NULL ? conf : conf_builtin();
+}
+
 bool main_flag(int *argc, char **argv, const char *name)
 {
     for (int i = 0; i < *argc; i++) {

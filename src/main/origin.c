@@ -2,25 +2,12 @@
 // The user from the password file, the rest from the configuration.
 #include "main/origin.h"
 #include "base/base64.h"
-#include "conf/read.h"
 #include "mail/address.h"
 #include "sys/clock.h"
 #include "sys/host.h"
 
 #include <pwd.h>
 #include <unistd.h>
-
-static struct conf *read_conf(const struct main_options *options)
-{
-    struct conf_report report = {.text_only = true};
-    struct conf *conf = NULL;
-    conf_report_init(&report);
-    report.text_only = true;
-    if (options->config != NULL)
-        conf = conf_read_file(options->config, &report);
-    conf_report_free(&report);
-    return conf != NULL ? conf : conf_builtin();
-}
 
 // The first part of the GECOS field; '&' stands for the login name.
 static const char *full_name(struct arena *arena, const char *gecos, const char *user)
@@ -43,7 +30,7 @@ static const char *full_name(struct arena *arena, const char *gecos, const char 
 void origin_find(struct origin *o, const struct main_options *options)
 {
     o->arena = arena_new();
-    o->conf = read_conf(options);
+    o->conf = main_places(options, NULL);
     const struct passwd *me = getpwuid(getuid());
     if (me == NULL) {
         // A user without an entry, as service managers make them up.

@@ -237,6 +237,16 @@ def test_a_bad_file_stops_the_start_with_line_and_caret(make):
     assert f"{w.file}:2:1" in done.err and "spool" in done.err and "^" in done.err
 
 
+def test_while_the_file_has_mistakes_the_daemon_can_be_asked_and_given_mail(make):
+    w = make.waypost({})
+    w.conf["oops"] = 1
+    w.write()
+    done = w.run("status", check=0)
+    assert "config check" in done.err
+    w.run("send", "--test", "--no-wait", "a@example.org", check=0)
+    assert "stays in force" in w.run("reload", check=78).err
+
+
 def test_a_port_in_use_is_named(site, make):
     w = make.waypost({}, start=False)
     w.conf["listeners"]["local"]["address"] = [f"127.0.0.1:{site.waypost.port}"]
