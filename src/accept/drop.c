@@ -239,7 +239,7 @@ static void committed(struct store_commit *commit)
         postpone(d, &commit->err);
         return;
     }
-    log_info("accepted", d->id, "from <%.*s> to %zu recipient%s, dropped by %.*s",
+    log_info("accepted", d->id, "from <%.*s> to %zu recipient%s, from the drop directory, by %.*s",
              STR_FMT(d->envelope.sender), d->envelope.count, d->envelope.count == 1 ? "" : "s",
              STR_FMT(d->envelope.client));
     d->remove = true;

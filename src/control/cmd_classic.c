@@ -35,7 +35,7 @@ static void entry(struct reply *r, const struct queue_message_view *v)
     const char *mark = v->held ? "!" : busy ? "*" : "";
     arrival(v->envelope.accepted_ms, when);
     struct str sender = v->envelope.sender.len > 0 ? v->envelope.sender : STR("MAILER-DAEMON");
-    reply_line(r, "%s%-*s %8llu %s  %.*s", id, 14 - (int)strlen(id), mark,
+    reply_line(r, "%s%-*s %8llu %s  %.*s", id, 11 - (int)strlen(id), mark,
                (unsigned long long)v->size, when, STR_FMT(sender));
     for (size_t i = 0; i < v->envelope.count; i++) {
         const struct queue_rcpt_view *p = &v->rcpts[i];

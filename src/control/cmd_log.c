@@ -396,8 +396,8 @@ static bool read_filter(struct look *l)
     if (class != NULL) {
         if (!outcome_class_parse(str_of(class), &number))
             return refuse(r,
-                          "--class takes ok, net, dns, tls, auth, quota, reputation, busy, "
-                          "refused or doubt",
+                          "--class takes ok, offline, net, dns, tls, auth, quota, reputation, "
+                          "busy, refused, doubt or local",
                           class);
         f->class = (int)number;
     }

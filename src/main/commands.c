@@ -119,8 +119,8 @@ static bool print_some(const char *words)
                     (row.words[len] == '\0' || row.words[len] == ' ');
         if (!same || row.help == NULL)
             continue;
-        printf("%swaypost %s %s\n    %s\n", shown++ > 0 ? "\n" : "", row.words, row.usage,
-               row.help);
+        printf("%swaypost %s%s%s\n    %s\n", shown++ > 0 ? "\n" : "", row.words,
+               row.usage[0] != '\0' ? " " : "", row.usage, row.help);
     }
     return shown > 0;
 }
