@@ -48,7 +48,7 @@ static void next_text(const struct queue_message_view *v, const struct queue_rcp
     else if (r == NULL || r->busy)
         snprintf(text, TIME_TEXT, "now");
     else if (r->next_ms == 0)
-        snprintf(text, TIME_TEXT, "way open");
+        snprintf(text, TIME_TEXT, "a way opens");
     else if (wait <= 0)
         snprintf(text, TIME_TEXT, "now");
     else

@@ -123,8 +123,12 @@ static bool reload_waits(const struct server *s)
 
 static void say_reload(void *ctx, bool ok, const char *text)
 {
-    if (!ok)
-        log_error("reload-failed", 0, "%s", text);
+    if (ok)
+        return;
+    // One event for each line: a line end within one would be shown escaped.
+    struct str rest = str_of(text), line;
+    while (str_split(&rest, '\n', &line))
+        log_error("reload-failed", 0, "%.*s", STR_FMT(line));
 }
 
 // ---- Stop ----
