@@ -675,6 +675,83 @@ static void find_all(void)
     arena_free(&arena);
 }
 
+// One record, and every second message has the note in its own history.
+static size_t notes_of(struct index *index, uint64_t id)
+{
+    struct arena *arena = arena_new();
+    struct index_message m;
+    struct err err;
+    size_t n = 0;
+    assert_int_equal(index_get(index, id, arena, &m, &err), 1);
+    for (size_t i = 0; i < m.event_count; i++)
+        n += m.events[i].kind == INDEX_NOTE && str_eq(m.events[i].text, STR("to many"));
+    assert_int_equal(m.events[0].kind, INDEX_ACCEPTED);
+    arena_free(&arena);
+    return n;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static uint64_t noted[MODEL_MAX];
+static size_t noted_count;
+
+static struct store_commit note_commit;
+
+static void on_noted(void *ctx)
+{
+    struct err err;
+    reader = index_open(t.dir, &err);
+    assert_non_null(reader);
+    assert_true(noted_count > 10);
+    for (size_t i = 0; i < noted_count; i++)
+        assert_int_equal(notes_of(reader, noted[i]), i % 2 == 0);
+    stop();
+}
+
+static void on_note_committed(struct store_commit *commit)
+{
+    assert_true(commit->ok);
+    store_index_barrier(t.store, t.loop, on_noted, NULL);
+}
+
+static void note_every_second(void)
+{
+    uint64_t half[MODEL_MAX];
+    size_t n = 0;
+    noted_count = t.count;
+    for (size_t i = 0; i < t.count; i++)
+        noted[i] = t.models[i].id;
+    qsort(noted, t.count, sizeof(noted[0]), by_id);
+    for (size_t i = 0; i < t.count; i += 2)
+        half[n++] = noted[i];
+    struct store_op op = {.kind = STORE_NOTES,
+                          .id = half[0],
+                          .more = half + 1,
+                          .more_count = n - 1,
+                          .wall_ms = clock_wall_ms(),
+                          .text = "to many"};
+    note_commit = (struct store_commit){.home = t.loop, .done = on_note_committed};
+    store_commit(t.store, &note_commit, &op, 1);
+}
+
+static void begin_noted(void *ctx)
+{
+    rounds(2, note_every_second);
+}
+
+static void test_note_on_many(void **state)
+{
+    t.settings.no_index = false;
+    open_store();
+    run(begin_noted);
+    index_close(&reader);
+    close_store();
+}
+
 static void on_indexed(void *ctx)
 {
     find_all();
@@ -841,6 +918,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_note_on_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuild, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spare_waits_for_its_reader, setup, teardown),
