@@ -35,8 +35,8 @@ enum {
 bool drop_write(const char *spool_dir, const struct envelope *e, struct str content,
                 struct err *err);
 
-// Makes the directories below `spool_dir`, and lets others through the spool to them. False with
-// err when one of them is not what it should be.
+// Makes the directories below `spool_dir`, and lets others through the spool to them, but not write
+// there. False with err when one of them is not what it should be.
 bool drop_make_dirs(const char *spool_dir, struct err *err);
 
 // Texts of *e_out live in the arena, *content_out is borrowed from `file`. False with err: damaged.

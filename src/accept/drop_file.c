@@ -175,9 +175,15 @@ bool drop_make_dirs(const char *spool_dir, struct err *err)
     snprintf(bad, sizeof(bad), "%s/drop/bad", spool_dir);
     if (!path_stat(spool_dir, &spool, err))
         return false;
+    // Who may write there may put something else in the place of what is ours.
+    unsigned mode = spool.mode & ~0022u;
+    bool fresh = !path_exists(dir);
     // The way there is opened once; who closes it later does not want mail from other users.
-    if (!path_exists(dir) &&
-        (!dir_set_mode(spool_dir, spool.mode | 0111, err) || !dir_make(dir, 0700, err)))
+    if (fresh)
+        mode |= 0111;
+    if (mode != spool.mode && !dir_set_mode(spool_dir, mode, err))
+        return false;
+    if (fresh && !dir_make(dir, 0700, err))
         return false;
     // Others may come in only when what they could put in our way is there.
     return is_own(dir, spool.uid, err) && make_own(tmp, DROP_DIR_MODE, spool.uid, err) &&
