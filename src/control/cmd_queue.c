@@ -247,6 +247,57 @@ static bool may_order(struct reply *r, uint64_t id, struct err *err)
     return !v.held || mine;
 }
 
+// An order is answered when it is on disk, and when the timeline can tell of it: what the answer
+// says holds after a crash.
+struct ordered {
+    struct store_commit commit;
+    struct reply *reply; // NULL: the asker went away
+    struct store *store;
+    int status;
+};
+
+static void ordered_gone(struct reply *r)
+{
+    ((struct ordered *)r->ctx)->reply = NULL;
+}
+
+static void on_order_told(void *ctx)
+{
+    struct ordered *o = ctx;
+    if (o->reply != NULL) {
+        o->reply->gone = NULL;
+        reply_end(o->reply, o->status);
+    }
+    xfree(o);
+}
+
+static void on_order_written(struct store_commit *commit)
+{
+    struct ordered *o = container_of(commit, struct ordered, commit);
+    if (commit->ok) {
+        store_index_barrier(o->store, commit->home, on_order_told, o);
+        return;
+    }
+    if (o->reply != NULL)
+        reply_error(o->reply, "waypost: done, but not recorded: %s", commit->err.text);
+    o->status = EX_IOERR;
+    on_order_told(o);
+}
+
+static void end_orders(struct reply *r, int status)
+{
+    struct ordered *o = xcalloc(1, sizeof(*o));
+    o->reply = r;
+    o->store = r->control->parts.store;
+    o->status = status;
+    o->commit.home = r->control->parts.loop;
+    o->commit.done = on_order_written;
+    r->ctx = o;
+    r->gone = ordered_gone;
+    // Nothing of its own: it comes after the orders' records, so when it is on disk they are.
+    store_commit(o->store, &o->commit, NULL, 0);
+}
+
 static void each_id(struct reply *r, const char *done,
                     bool (*order)(struct reply *r, uint64_t id, struct err *err))
 {
@@ -265,7 +316,7 @@ static void each_id(struct reply *r, const char *done,
             reply_line(r, "%s %s", r->argv[i], done);
         }
     }
-    reply_end(r, status);
+    end_orders(r, status);
 }
 
 static const char *by_whom(struct reply *r)

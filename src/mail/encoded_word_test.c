@@ -38,7 +38,9 @@ static void words_are_decoded(void **state)
         {"=?utf-8?q?=C3?= =?utf-8?q?=A9?=", "\xc3\xa9"},
         {"Re: =?utf-8?q?x?= y =?utf-8?q?z?=", "Re: x y z"},
         {"[=?utf-8?q?x?=]", "[x]"},
-        {"=?utf-8?q?" "?=", ""},
+        {"=?utf-8?q?"
+         "?=",
+         ""},
     };
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
         shows(pairs[i][0], pairs[i][1], 1000);

@@ -96,7 +96,7 @@ static void submit(struct store *store, struct store_commit *commit, const struc
 {
     struct frame *frame = frame_new(store);
     frame->commit = commit;
-    assert(count > 0 && count <= UINT16_MAX);
+    assert(count <= UINT16_MAX);
     for (size_t i = 0; i < count; i++) {
         struct store_op op = ops[i];
         if (op.kind == STORE_ACCEPT) {

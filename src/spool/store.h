@@ -108,6 +108,7 @@ struct store_commit {
     struct err err; // in done, when !ok: what and why. After a failed write or sync the store
                     // refuses everything.
 };
+// Without operations (count 0) it is done when all that this thread committed before is on disk.
 void store_commit(struct store *store, struct store_commit *commit, const struct store_op *ops,
                   size_t count);
 // The same for records nobody waits for: delivered with the next group, fails only when the store

@@ -105,7 +105,6 @@ def test_hold_and_release(site):
     w.await_event("relayed", id=site.slow)
 
 
-@pytest.mark.xfail(reason="orders are answered before their record is on disk")
 def test_hold_survives_a_crash(site):
     w = site.waypost
     w.run("queue", "hold", site.slow, check=0)
