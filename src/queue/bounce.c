@@ -11,6 +11,8 @@
 #include "sys/clock.h"
 #include "sys/log.h"
 
+#include <stdio.h>
+
 struct bounce {
     struct store_commit commit;
     struct queue *q;
@@ -247,6 +249,40 @@ static int64_t turn_of(struct queue *q, enum bounce_kind kind)
     return *given <= q->now_ms ? 0 : *given;
 }
 
+// Nobody is told. Where that is only because queue.return_to_sender is off, the mail is not lost
+// for it: it is held for the administrator to look at.
+static void end_silently(struct queue *q, struct qmsg *m, const struct envelope *e,
+                         struct store_rcpt_result *results, size_t count,
+                         const struct attempt *attempt)
+{
+    const struct outcome *why = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (q->conf->queue.return_to_sender ||
+            !report_wanted(e, results[i].index, DSN_FAILURE, true))
+            continue;
+        results[i].state = RCPT_WAITING;
+        why = &results[i].outcome;
+    }
+    struct store_op op = result_op(q, m, attempt, results, count);
+    queue_record(q, &op, 1);
+    for (size_t i = 0; i < count; i++) {
+        struct qrcpt *r = &m->rcpts[results[i].index];
+        if (results[i].state != RCPT_WAITING) {
+            set_final(q, m, &results[i], 1);
+            continue;
+        }
+        settle_remember(q, r, attempt->gateway, &results[i].outcome);
+        r->flags = 0;
+        r->step = 0;
+    }
+    if (why == NULL)
+        return;
+    char reason[LIMIT_OUTCOME_TEXT + 64];
+    snprintf(reason, sizeof(reason), "given up (queue.return_to_sender is off): %s",
+             why->text[0] != '\0' ? why->text : judge_reason(why));
+    queue_hold(q, m->id, reason);
+}
+
 int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
                      const struct store_rcpt_result *results, size_t count,
                      const struct attempt *attempt, bool at_once)
@@ -271,11 +307,8 @@ int64_t bounce_start(struct queue *q, struct qmsg *m, enum bounce_kind kind,
             start(q, m, kind, mine, count, attempt, arena);
         return turn;
     }
-    if (kind == BOUNCE_FAILED) {
-        struct store_op op = result_op(q, m, attempt, mine, count);
-        queue_record(q, &op, 1);
-        set_final(q, m, mine, count);
-    }
+    if (kind == BOUNCE_FAILED)
+        end_silently(q, m, &e, mine, count, attempt);
     arena_free(&arena);
     return 0;
 }

@@ -418,6 +418,8 @@ void qmsg_reconsider(struct queue *q, struct qmsg *m)
     if (m->held)
         return;
     qmsg_age(q, m);
+    if (m->held)
+        return; // given up while nobody may be told
     qmsg_plan(q, m);
     qmsg_schedule(q, m);
 }

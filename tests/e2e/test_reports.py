@@ -158,7 +158,6 @@ def test_expired_mail_is_returned_with_the_last_reply(make):
     assert "still no room" in f["Diagnostic-Code"]
 
 
-@pytest.mark.xfail(reason="it ends as `bad` instead, and its body is gone")
 def test_without_return_to_sender_failed_mail_is_held(make):
     up, back = make.peer(), make.peer()
     up.on["RCPT"] = "550 5.1.1 nobody"
