@@ -29,10 +29,29 @@ static const char *network_around(struct reader *r, const struct net_addr *addr)
     return arena_printf(r->arena, addr->family == NET_IPV4 ? "%s/24" : "\"%s/64\"", text);
 }
 
-// Half of all addresses of a family, or more, is everyone.
-static bool is_everyone(const struct net_range *range)
+// Is this block of addresses, all that begin with the octet, within one of the ranges?
+static bool has_block(const struct conf_listener *l, enum net_family family, unsigned octet)
 {
-    return range->high.bytes[0] - range->low.bytes[0] >= 127;
+    struct net_addr first = {.family = family}, last = {.family = family};
+    memset(last.bytes, 0xff, family == NET_IPV4 ? 4 : 16);
+    first.bytes[0] = last.bytes[0] = (unsigned char)octet;
+    for (size_t i = 0; i < l->client_count; i++)
+        if (l->clients[i].low.family == family && net_range_has(&l->clients[i], &first) &&
+            net_range_has(&l->clients[i], &last))
+            return true;
+    return false;
+}
+
+// Half of a family's addresses, or more, is everyone, however many ranges make it up. Of IPv6 only
+// 2000::/3 is the Internet.
+static bool takes_everyone(const struct conf_listener *l)
+{
+    unsigned four = 0, six = 0;
+    for (unsigned octet = 0; octet < 256; octet++) {
+        four += has_block(l, NET_IPV4, octet);
+        six += octet >= 0x20 && octet < 0x40 && has_block(l, NET_IPV6, octet);
+    }
+    return four >= 128 || six >= 16;
 }
 
 static void check_relay(struct reader *r, const struct conf_listener *l, const struct yaml_node *at)
@@ -55,16 +74,12 @@ static void check_relay(struct reader *r, const struct conf_listener *l, const s
                      "`%s` listens beyond this machine but does not say for whom, an open relay; "
                      "add `clients: [%s]`, or `auth: required` with `users`, or `open_relay: true`",
                      l->name, network_around(r, outside));
-    for (size_t i = 0; i < l->client_count && l->to_count == 0; i++) {
-        if (is_everyone(&l->clients[i])) {
-            reader_error(r, place(at, "clients"),
-                         "`%s` lets everyone send anywhere without a login, an open relay; name "
-                         "your networks in `clients`, or add `auth: required` with `users`, or "
-                         "`open_relay: true`",
-                         l->name);
-            return;
-        }
-    }
+    if (l->to_count == 0 && takes_everyone(l))
+        reader_error(r, place(at, "clients"),
+                     "`%s` lets everyone send anywhere without a login, an open relay; name "
+                     "your networks in `clients`, or add `auth: required` with `users`, or "
+                     "`open_relay: true`",
+                     l->name);
 }
 
 // A line of the file of users: name:hash. NULL when it is good, else what is wrong.

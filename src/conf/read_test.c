@@ -332,6 +332,16 @@ static const struct {
      "    1 | listeners: {lan: {address: \"192.168.1.5:25\", clients: [0.0.0.0/0]}}\n"
      "      |                                                       ^\n"
      "1 error\n"},
+    {"listeners: {lan: {address: \"192.168.1.5:25\", clients: [0.0.0.0/2, 64.0.0.0/2]}}\n",
+     "w.yaml:1:55: error: `lan` lets everyone send anywhere without a login, an open relay; name your networks in `clients`, or add `auth: required` with `users`, or `open_relay: true`\n"
+     "    1 | listeners: {lan: {address: \"192.168.1.5:25\", clients: [0.0.0.0/2, 64.0.0.0/2]}}\n"
+     "      |                                                       ^\n"
+     "1 error\n"},
+    {"listeners: {lan: {address: \"192.168.1.5:25\", clients: [\"2000::/3\"]}}\n",
+     "w.yaml:1:55: error: `lan` lets everyone send anywhere without a login, an open relay; name your networks in `clients`, or add `auth: required` with `users`, or `open_relay: true`\n"
+     "    1 | listeners: {lan: {address: \"192.168.1.5:25\", clients: [\"2000::/3\"]}}\n"
+     "      |                                                       ^\n"
+     "1 error\n"},
     {"listeners: {lan: {address: \"192.168.1.5:25\", clients: [192.168.1.0/33]}}\n",
      "w.yaml:1:56: error: clients is a list of addresses, networks or ranges such as [10.0.0.0/8, 192.168.1.40-192.168.1.47], not `192.168.1.0/33`\n"
      "    1 | listeners: {lan: {address: \"192.168.1.5:25\", clients: [192.168.1.0/33]}}\n"

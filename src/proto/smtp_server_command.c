@@ -332,6 +332,9 @@ void smtp_server_command(struct smtp_server *s, struct str line)
         smtp_server_say(s, SAY_BODY_AS_COMMANDS);
     else if (has_control(line))
         smtp_server_say(s, SAY_CONTROL);
+    else if (verb == NULL &&
+             (str_iends(line, STR(" HTTP/1.1")) || str_iends(line, STR(" HTTP/1.0"))))
+        run_http(s, arg); // whatever its method: a browser was made to talk to this port
     else if (verb == NULL)
         smtp_server_say(s, SAY_UNKNOWN);
     else

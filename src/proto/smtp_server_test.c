@@ -272,6 +272,8 @@ static const struct dialogue dialogues[] = {
      STR("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<never@d>\r\nDATA\r\nRSET\r\nQUIT\r\n"),
      EHLO_PLAIN "250\n550\n554 5.5.1\n250\n221\n", "mail<a@b>!abort;"},
     {"http", &plain, STR("POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO c\r\n"), "554 5.5.1\n", ""},
+    {"http by a rare method", &plain, STR("PROPFIND / HTTP/1.1\r\nHost: x\r\n\r\nEHLO c\r\n"),
+     "554 5.5.1\n", ""},
     {"tls hello", &plain, STR("\x16\x03\x01\x02\x00\x01\x00\n"), "554 5.5.1\n", ""},
     {"starttls", &plain, STR("EHLO c\r\nSTARTTLS x\r\nSTARTTLS\r\n"), EHLO_PLAIN "501\n220\n", ""},
     {"no starttls", &lmtp, STR("STARTTLS\r\nEHLO x\r\n"), "502\n500\n", ""},
