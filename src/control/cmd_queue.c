@@ -61,15 +61,6 @@ static const struct table_column columns[] = {
     {"NEXT", 11, false, false}, {"LAST", 0, false, false}, {NULL},
 };
 
-static void table(struct reply *r, const struct str *cells)
-{
-    struct buf line;
-    buf_init(&line, LIMIT_CONTROL_LINE);
-    table_line(&line, columns, cells, r->columns);
-    reply_line(r, "%s", buf_cstr(&line));
-    buf_free(&line);
-}
-
 static void list_line(struct reply *r, const struct queue_message_view *v)
 {
     char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[16], to[LIMIT_PATH + 16];
@@ -92,7 +83,7 @@ static void list_line(struct reply *r, const struct queue_message_view *v)
         str_of(next),
         str_of(last),
     };
-    table(r, cells);
+    reply_table(r, columns, cells);
 }
 
 static void rcpt_json(struct json *j, const struct queue_rcpt_view *r)
@@ -165,7 +156,7 @@ void cmd_queue_list(struct reply *r)
 {
     r->ctx = arena_alloc(r->arena, sizeof(uint64_t)); // how many were told
     if (!r->json)
-        table(r, NULL);
+        reply_table(r, columns, NULL);
     queue_each(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, list_end);
 }
 

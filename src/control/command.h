@@ -48,7 +48,10 @@ void reply_line(struct reply *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));         // "o"
 void reply_text(struct reply *r, struct str text); // many "o" lines
 void reply_error(struct reply *r, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));   // "e"
+    __attribute__((format(printf, 2, 3))); // "e"
+struct table_column;
+// A line of a table (control/table.h); `cells` NULL: its titles.
+void reply_table(struct reply *r, const struct table_column *columns, const struct str *cells);
 void reply_end(struct reply *r, int status); // frees it
 void reply_free(struct reply *r);            // without an end; of control.c
 

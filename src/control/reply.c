@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "control/command.h"
+#include "control/table.h"
 #include "mail/encoded_word.h"
 #include "sys/stream.h"
 
@@ -66,6 +67,15 @@ void reply_free(struct reply *r)
     buf_free(&r->in);
     arena_free(&r->arena);
     xfree(r);
+}
+
+void reply_table(struct reply *r, const struct table_column *columns, const struct str *cells)
+{
+    struct buf line;
+    buf_init(&line, LIMIT_CONTROL_LINE);
+    table_line(&line, columns, cells, r->columns);
+    reply_line(r, "%s", buf_cstr(&line));
+    buf_free(&line);
 }
 
 void reply_end(struct reply *r, int status)

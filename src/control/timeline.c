@@ -175,18 +175,9 @@ static const struct table_column columns[] = {
     {"TO", 30, false, true},        {"SUBJECT", 0, false, false}, {NULL},
 };
 
-static void table(struct reply *r, const struct str *cells)
-{
-    struct buf line;
-    buf_init(&line, LIMIT_CONTROL_LINE);
-    table_line(&line, columns, cells, r->columns);
-    reply_line(r, "%s", buf_cstr(&line));
-    buf_free(&line);
-}
-
 void timeline_list_head(struct reply *r)
 {
-    table(r, NULL);
+    reply_table(r, columns, NULL);
 }
 
 void timeline_list_line(struct reply *r, const struct index_message *m)
@@ -207,7 +198,7 @@ void timeline_list_line(struct reply *r, const struct index_message *m)
         str_of(to),
         reply_subject(m->subject, &subject),
     };
-    table(r, cells);
+    reply_table(r, columns, cells);
     buf_free(&subject);
 }
 
