@@ -68,6 +68,19 @@ enum {
     LIMIT_NOTICES_AT_ONCE = 100,    // reports to senders, of one kind; then
     LIMIT_NOTICES_PER_MINUTE = 120, // the rest waits its turn
 
+    LIMIT_KEPT_HEADER = 512, // of a header field kept for the rules
+    LIMIT_KEPT_HEADERS = 16, // different fields that rules may ask for
+    LIMIT_PROVIDERS = 65536, // mail exchangers of domains remembered for rules and detours
+    LIMIT_DETOURS = 1024,
+    LIMIT_REPLAN_MS = 10, // a slice of planning everything anew, on the conductor
+
+    // Where the machine is
+    LIMIT_LINKS = 1024,
+    LIMIT_OWN_ADDRESSES = 4096,
+    LIMIT_ROUTES_READ = 4096,
+    LIMIT_CONNECTIONS_READ = 64, // of NetworkManager
+    LIMIT_STATE_BYTES = 1024 * 1024,
+
     // The process
     LIMIT_THREAD_STACK = 1024 * 1024,
 

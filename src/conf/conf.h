@@ -45,6 +45,46 @@ struct conf_listener {
 enum conf_gateway_kind { GATEWAY_DIRECT, GATEWAY_SMTP, GATEWAY_LMTP };
 enum conf_tls { TLS_OFF, TLS_WANTED, TLS_REQUIRED, TLS_IMPLICIT };
 
+// A named place the machine can be on. Each kind of condition that is written must hold; of the
+// entries of one kind one is enough. None written: never holds by itself.
+enum conf_link_type { LINK_ETHERNET, LINK_WIFI, LINK_MODEM, LINK_PPP, LINK_WIREGUARD, LINK_VPN };
+enum conf_wish { WISH_ANY, WISH_YES, WISH_NO };
+struct conf_network {
+    const char *name;
+    const char *const *connection;   // globs: NetworkManager's id, UUID or SSID of an active
+    size_t connection_count;         // connection, an interface's name, pppd's link name
+    const struct net_range *address; // one of our own addresses lies in one of these
+    size_t address_count;
+    const struct net_range *subnet; // one of our on-link prefixes lies in one of these
+    size_t subnet_count;
+    const char *const *interface; // globs over the names of interfaces that are up and have an
+    size_t interface_count;       // address
+    const char *const *ssid;      // globs
+    size_t ssid_count;
+    uint32_t types; // set of 1 << enum conf_link_type; 0: any
+    enum conf_wish metered, captive;
+    unsigned line; // in the file
+};
+enum { CONF_NETWORKS = 64 }; // a set of them is a uint64_t
+
+enum conf_unit { UNIT_MESSAGES, UNIT_RECIPIENTS, UNIT_BYTES, UNITS };
+enum conf_period {
+    PERIOD_MINUTE,
+    PERIOD_HOUR,
+    PERIOD_DAY,
+    PERIOD_WEEK, // from Monday
+    PERIOD_MONTH,
+    PERIODS
+};
+
+struct conf_socks { // SOCKS5 (RFC 1928, RFC 1929)
+    const char *host;
+    uint16_t port;
+    const char *user, *password; // NULL: none
+};
+
+enum conf_probe_depth { PROBE_TCP, PROBE_TLS, PROBE_EHLO, PROBE_AUTH };
+
 struct conf_gateway {
     const char *name;
     uint32_t index; // in conf.gateways
@@ -66,9 +106,27 @@ struct conf_gateway {
     uint32_t connections; // at once
     uint32_t rate;        // messages per rate_ms, 0 = no limit
     int64_t rate_ms;
-    uint32_t per_connection; // messages over one connection
-    uint32_t recipients;     // a transaction
-    uint16_t direct_port;    // direct: the port of the MX (25)
+    uint32_t per_connection;       // messages over one connection
+    uint32_t recipients;           // a transaction
+    uint16_t direct_port;          // direct: the port of the MX (25)
+    const struct net_addr *pinned; // addresses used instead of looking the host up; port 0
+    size_t pinned_count;
+    uint64_t networks;              // set of indexes of conf.networks it may be used on; 0: all
+    bool fallback;                  // the one when nothing else fits the network (AR-7)
+    const char *interface;          // leave through this one only; NULL: any
+    const struct conf_socks *socks; // NULL: none
+    const char *const *senders;     // globs the envelope sender must match; empty: any
+    size_t sender_count;
+    uint64_t message_size;          // larger mail goes elsewhere; 0: no limit but the server's
+    uint64_t quota[UNITS][PERIODS]; // 0: no limit
+    unsigned reserve_percent;       // of each quota, kept for urgent mail
+    const char *quota_zone;         // name of the time zone whose days count; NULL: local
+    struct {
+        int64_t every_ms; // 0: only while it rests
+        enum conf_probe_depth depth;
+        unsigned failures; // troubles in a row that open the breaker
+        int64_t hold_ms;   // well again for so long before mail goes back to it
+    } health;
 };
 
 struct conf_step {
@@ -77,16 +135,87 @@ struct conf_step {
         on; // set of 1 << enum outcome_class of the step before that lead here; 0: the default set
     uint32_t after_tries; // only after so many attempts of the earlier steps; 0: at once
     int64_t after_ms;     // only after the message is that old
+    int64_t parallel_ms;  // urgent mail: when the step before has not ended after so long, this one
+                          // is begun beside it; 0: never
 };
 
+// The presets of PostCast and ISMail (PC-9 to PC-24, IS-9, IS-10). They are expanded when the
+// configuration is read; `route show` prints what they became.
+enum conf_mode {
+    MODE_NONE,
+    MODE_NEVER,
+    MODE_UNDELIVERED,
+    MODE_ON_ERROR,
+    MODE_DOMAINS,
+    MODE_ALWAYS
+};
+
+// Minutes of the week from Monday 00:00, local time: [begin, end), end may lie behind the week's
+// end.
+struct conf_hours {
+    uint16_t begin, end;
+};
+
+struct conf_header {
+    const char *name; // lower case
+    const char *glob; // over its unfolded, decoded text
+};
+
+// Every kind of condition that is written must hold; of the entries of one kind one is enough.
 struct conf_route {
+    const char *name;      // for people; NULL: none
     const char *const *to; // globs over the recipient; empty: all
     size_t to_count;
     const char *const *from;
     size_t from_count;
+    const char *const *client; // globs over "uid 1000", "user NAME" (who logged in), or the address
+    size_t client_count;
+    const struct net_range *client_range; // the addresses and ranges among them
+    size_t client_range_count;
+    const char *const *listener; // names, globs
+    size_t listener_count;
+    const char *const *mx; // globs over the names of the recipient's mail exchangers
+    size_t mx_count;
+    uint64_t larger, smaller; // octets: more than, less than; 0: any
+    const struct conf_header *header;
+    size_t header_count;
+    uint32_t classes;                // set of 1 << enum envelope_priority; 0: any
+    uint64_t networks, not_networks; // sets; 0: any
+    const struct conf_hours *hours;
+    size_t hours_count;
+    enum conf_mode mode; // what `via` was made from; MODE_NONE: written out
+    bool keep_failed;    // what fails is kept on hold instead of returned (PC-20)
     const struct conf_step *via;
     size_t via_count;
     unsigned line; // in the file, for explanations
+};
+
+// A row of the table of known replies that the user added; they come before the shipped ones.
+struct conf_reply {
+    const char *gateway;  // glob over the name, NULL: all
+    uint16_t code;        // 0: any
+    const char *enhanced; // "5.4.5", NULL: any
+    const char *text;     // glob, NULL: any
+    enum outcome_class class;
+    enum outcome_scope scope; // SCOPE_NONE: as the class and phase say
+    int64_t rest_ms;          // 0: by the back-off clock
+    unsigned line;
+};
+
+// How a gateway is chosen where no route names one.
+enum conf_fallback {
+    FALLBACK_ALL,     // every gateway that may be used here, by priority
+    FALLBACK_DEFAULT, // none but the one marked `fallback`, or the first (AR-6, AR-7)
+    FALLBACK_NONE,
+};
+enum conf_sticky { STICKY_FOREVER, STICKY_NETWORK, STICKY_TIME };
+struct conf_choice {
+    bool automatic;              // false: only what was picked by hand, else the fallback (AR-8)
+    bool subnet;                 // prefer a gateway inside one of our subnets (AR-3)
+    unsigned host_prefix[2];     // for own addresses without a subnet (AR-4): IPv4, IPv6
+    enum conf_fallback fallback; // what else may be used
+    enum conf_sticky sticky;     // how long a pick by hand holds
+    int64_t sticky_ms;           // STICKY_TIME
 };
 
 struct conf {
@@ -112,6 +241,17 @@ struct conf {
     size_t gateway_count;
     const struct conf_route *routes;
     size_t route_count;
+    const struct conf_network *networks; // at most CONF_NETWORKS
+    size_t network_count;
+    const struct conf_reply *replies;
+    size_t reply_count;
+    struct conf_choice choice;
+    const char *captive_url; // asked to know an open network from a captive one; NULL: never
+    int64_t detour_ms;       // how long a learnt detour holds (D-16); 0: none is learnt
+    // What conditions of routes ask for, so that it is found out only when it is needed.
+    bool asks_mx, asks_hours;
+    const char *const *asks_headers; // lower-case names kept with each message
+    size_t ask_header_count;
 
     struct {
         const int64_t *retry_ms; // delays before the 2nd, 3rd ... attempt; the last repeats
@@ -125,6 +265,12 @@ struct conf {
         uint32_t connections;     // all together
         uint64_t max_recipients;  // waiting; more is 452
         int64_t keep_ms;          // how long the timeline is kept after a message left
+        enum {
+            DOUBT_AGAIN,
+            DOUBT_HOLD,
+            DOUBT_MOVE
+        } doubt; // when doubt_wait_ms is over: the same
+                 // gateway goes on being asked; it is held for a person; any way
     } queue;
 };
 

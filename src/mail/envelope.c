@@ -2,11 +2,12 @@
 // The packed envelope. One message costs one of these in the journal and, while it waits, in
 // memory, so it is small.
 //
-//   u8      version, 1
+//   u8      version, 1 or 2
 //   u8      bits 0-1 body, 2-3 ret, 4-5 priority, 6 smtputf8, 7 is_dsn
 //   u64     accepted_ms
 //   text    sender, envid, client, helo, user, listener, subject
 //   number  count, then for each recipient:  u8 notify,  text address,  text orcpt
+//   number  version 2 only: how many header fields, at least 1, then for each:  text name,  text
 //
 // A number is LEB128 in its shortest form; a text is a number and so many bytes. There is exactly
 // one packed form of an envelope: whatever unpacks, packs to the same bytes again. What a later
@@ -16,7 +17,12 @@
 
 #include <assert.h>
 
-enum { VERSION = 1, RCPT_LEAST = 3 }; // a recipient is notify and two lengths at least
+enum {
+    VERSION = 1,
+    VERSION_HEADERS = 2,
+    RCPT_LEAST = 3, // notify and two lengths
+    HEADER_LEAST = 2,
+};
 
 static void put_number(struct buf *out, size_t v)
 {
@@ -66,7 +72,7 @@ bool envelope_pack(struct buf *out, const struct envelope *e)
     size_t before = out->len;
     bool was_full = out->full;
     out->full = false;
-    buf_put_u8(out, VERSION);
+    buf_put_u8(out, e->header_count > 0 ? VERSION_HEADERS : VERSION);
     buf_put_u8(out,
                (uint8_t)((unsigned)e->body | (unsigned)e->ret << 2 | (unsigned)e->priority << 4 |
                          (unsigned)e->smtputf8 << 6 | (unsigned)e->is_dsn << 7));
@@ -81,6 +87,12 @@ bool envelope_pack(struct buf *out, const struct envelope *e)
         buf_put_u8(out, e->rcpts[i].notify);
         put_text(out, e->rcpts[i].address);
         put_text(out, e->rcpts[i].orcpt);
+    }
+    if (e->header_count > 0)
+        put_number(out, e->header_count);
+    for (size_t i = 0; i < e->header_count; i++) {
+        put_text(out, e->headers[i].name);
+        put_text(out, e->headers[i].text);
     }
     bool fitted = !out->full;
     if (!fitted)
@@ -104,6 +116,18 @@ static bool unpack_rcpts(struct str *in, struct arena *arena, struct envelope *e
     return true;
 }
 
+static bool unpack_headers(struct str *in, struct arena *arena, struct envelope *e)
+{
+    if (!get_number(in, &e->header_count) || e->header_count == 0 ||
+        e->header_count > in->len / HEADER_LEAST)
+        return false;
+    e->headers = arena_alloc(arena, e->header_count * sizeof(*e->headers));
+    for (size_t i = 0; i < e->header_count; i++)
+        if (!get_text(in, &e->headers[i].name) || !get_text(in, &e->headers[i].text))
+            return false;
+    return true;
+}
+
 struct envelope_rcpt *envelope_add(struct envelope *e, struct arena *arena)
 {
     // The array is full at 0 and at each power of two.
@@ -124,8 +148,8 @@ bool envelope_unpack(struct str packed, struct arena *arena, struct envelope *e_
     struct envelope e = {0};
     uint8_t version, bits;
     uint64_t accepted;
-    if (!str_get_u8(&packed, &version) || version != VERSION || !str_get_u8(&packed, &bits) ||
-        !str_get_u64(&packed, &accepted))
+    if (!str_get_u8(&packed, &version) || (version != VERSION && version != VERSION_HEADERS) ||
+        !str_get_u8(&packed, &bits) || !str_get_u64(&packed, &accepted))
         return false;
     e.body = bits & 3;
     e.ret = bits >> 2 & 3;
@@ -140,7 +164,8 @@ bool envelope_unpack(struct str packed, struct arena *arena, struct envelope *e_
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (!get_text(&packed, texts[i]))
             return false;
-    if (!unpack_rcpts(&packed, arena, &e) || packed.len != 0)
+    if (!unpack_rcpts(&packed, arena, &e) ||
+        (version == VERSION_HEADERS && !unpack_headers(&packed, arena, &e)) || packed.len != 0)
         return false;
     *e_out = e;
     return true;

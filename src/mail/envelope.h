@@ -18,6 +18,12 @@ struct envelope_rcpt {
     uint8_t notify;
 };
 
+// A field of the header that rules of the configuration asked for when the message came in.
+struct envelope_header {
+    struct str name; // lower case
+    struct str text; // unfolded and decoded, at most LIMIT_KEPT_HEADER octets
+};
+
 struct envelope {
     struct str sender; // without <>; empty for the null sender
     struct str envid;  // decoded; empty when not given
@@ -33,6 +39,8 @@ struct envelope {
     struct str user; // authenticated as; empty without
     struct str listener;
     struct str subject; // first 200 bytes, for the timeline only; may be empty
+    size_t header_count;
+    struct envelope_header *headers;
     size_t count;
     struct envelope_rcpt *rcpts;
 };

@@ -16,6 +16,7 @@ struct queue_parts {
     struct deliver **delivers; // one a session loop
     struct loop **loops;       // the session loops
     size_t loop_count;         // at most QUEUE_LOOPS
+    struct state *state;       // what must outlive the process; NULL (tests): nothing does
 };
 enum { QUEUE_LOOPS = 64 };
 
@@ -32,6 +33,12 @@ void queue_start(struct queue *q, const struct queue_parts *parts); // parts are
 void queue_stop(struct queue *q, void (*idle)(void *ctx), void *ctx);
 size_t queue_busy(const struct queue *q); // transactions and returns under way
 void queue_reload(struct queue *q, struct conf *conf);
+
+// The machine is somewhere else, or is not on any network: everything that waits is planned anew,
+// in slices, what can go now first; no attempt is counted. `what` says what happened, for the log
+// and the timelines. The snapshot is referenced.
+struct watch_snapshot;
+void queue_network(struct queue *q, struct watch_snapshot *now, const char *what);
 
 // May new mail come in? Any thread. False with why when too many recipients wait.
 bool queue_has_room(struct queue *q, struct err *why);

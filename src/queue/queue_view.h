@@ -25,6 +25,23 @@ struct queue_gateway_view {
     const char *last_trouble; // "" without; borrowed
     size_t destinations;      // direct: with something waiting
     size_t destinations_resting;
+    // Why it is (not) used now, for mail of normal class of any sender: plan_rank_name or
+    // plan_state_name's words as a sentence: "picked by hand", "not on network office".
+    bool usable;
+    char why[128];
+    char address[NET_ADDR_TEXT]; // last connected to, or first of its cached addresses; "" unknown
+    unsigned score;              // 0 to 1000: how much of the last attempts went well
+    int64_t since_ms;            // wall clock: up or resting since
+    int64_t probe_ms;            // wall clock of the last active probe, 0: none
+    struct queue_quota_view {
+        enum conf_unit unit;
+        enum conf_period period;
+        uint64_t used, limit, reserve;
+        int64_t reset_ms;    // wall clock
+        int64_t exhausts_ms; // at the pace of now, 0: not before the reset
+        bool learnt;         // from a refusal, not from the configuration
+    } quotas[8];
+    size_t quota_count;
 };
 size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max);
 
@@ -60,10 +77,75 @@ bool queue_release(struct queue *q, uint64_t id, const char *who);
 // False with err when a transaction is under way (it may be delivered this moment).
 bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err);
 
-// The decision for a waiting message or an envelope, in words.
-bool queue_explain(struct queue *q, uint64_t id, struct buf *out);
-void queue_explain_envelope(struct queue *q, struct str sender, struct str rcpt, struct buf *out);
-// The same as objects, one for each recipient (route/plan.h).
-bool queue_explain_json(struct queue *q, uint64_t id, struct json *j);
-void queue_explain_envelope_json(struct queue *q, struct str sender, struct str rcpt,
-                                 struct json *j);
+// ---- The choice by hand (AR-9, AR-10) ----
+// `name` empty: automatic again. False with err: no such gateway, or it is disabled.
+bool queue_pick(struct queue *q, struct str name, const char *who, struct err *err);
+// The next enabled one behind the active one, in the order of the file, going round. Its name; NULL
+// with err.
+const char *queue_pick_next(struct queue *q, const char *who, struct err *err);
+const char *queue_picked(struct queue *q, int64_t *until_ms_out); // NULL: none; 0: no end by time
+// The gateway ordinary mail would take at this moment and why (AR-26); NULL with why there is none.
+const char *queue_active_gateway(struct queue *q, char why[256]);
+struct watch_snapshot *queue_where(struct queue *q); // borrowed; NULL before the first
+
+// ---- The decision in words ----
+// What else it should be asked for than this moment.
+struct queue_assume {
+    bool networks_given;
+    uint64_t networks;       // set
+    const char *const *down; // names of gateways that are down
+    size_t down_count;
+    int64_t at_ms; // wall clock, 0: now
+};
+// For a waiting message, each waiting recipient. False: not in the queue.
+bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *assume,
+                   struct buf *text_out, struct json *json_out); // one of the two
+// For an envelope (made up, or of a message long gone) with one recipient. `done` runs on the loop,
+// also at once: the recipient's mail exchangers may have to be looked up first. What is passed is
+// copied. Exactly one of text and json is given to `done`.
+void queue_explain_envelope(struct queue *q, const struct envelope *envelope, struct str rcpt,
+                            uint64_t size, const struct queue_assume *assume, bool json,
+                            void (*done)(void *ctx, struct str text), void *ctx);
+
+// How often each route was taken since the start; the last one is the default chain.
+const uint64_t *queue_route_hits(struct queue *q);
+
+// ---- What another configuration would change for the mail that waits (D-7) ----
+struct queue_diff {
+    uint64_t recipients, same, stranded; // stranded: would have no way
+    size_t move_count;
+    struct queue_diff_move {
+        const char *from, *to; // names of gateways, "" none; in the arena
+        uint64_t recipients;
+        uint64_t example; // a message's id
+    } * moves;            // most first
+};
+void queue_diff(struct queue *q, struct conf *candidate, struct arena *arena,
+                void (*done)(void *ctx, const struct queue_diff *diff), void *ctx);
+
+// ---- Trying a gateway (WR-8) ----
+// A probe without mail when `rcpt` is empty, else a real test message to it. `done` runs once.
+struct queue_trial {
+    const char *gateway; // in
+    enum conf_probe_depth depth;
+    struct str sender, rcpt;
+    struct arena *arena;
+    void (*done)(struct queue_trial *trial);
+    void *ctx;
+    struct outcome outcome; // out
+    const char *verdict;    // in plain words, what it means and what to do
+    char facts[200];
+    struct buf transcript; // the asker frees it
+};
+// False with err: no such gateway. The trial is the asker's and must live until `done`.
+bool queue_try(struct queue *q, struct queue_trial *trial, struct err *err);
+
+// ---- Detours (D-16) ----
+struct queue_detour_view {
+    const char *provider, *gateway;
+    int64_t until_ms; // wall clock; INT64_MAX: pinned
+    const char *why;
+};
+size_t queue_detours(struct queue *q, struct queue_detour_view *out, size_t max);
+// Pins (`gateway`), or forgets (NULL).
+bool queue_detour_set(struct queue *q, struct str provider, const char *gateway, struct err *err);

@@ -66,7 +66,7 @@ static bool chain_goes_on(struct queue *q, const struct qjob *j, size_t i)
     struct plan_input in = {
         .conf = q->conf,
         .gateways = q->gateways,
-        .sender = j->job.envelope->sender,
+        .envelope = j->job.envelope,
         .rcpt = j->job.rcpts[i].rcpt.address,
         .now_ms = q->now_ms,
         .age_ms = q->now_ms - j->msg->accepted_ms,

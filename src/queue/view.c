@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // What others see of the queue, and the orders of administrators.
 #include "queue/queue_int.h"
+#include "route/explain.h"
 #include "base/base64.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -333,31 +334,37 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
 
 // ---- Explaining ----
 
-static struct plan_input plan_of(struct queue *q, struct str sender, struct str rcpt)
+enum { EXPLAIN_BYTES = 1 << 20 };
+
+static struct plan_input plan_of(struct queue *q, const struct envelope *e, struct str rcpt)
 {
     return (struct plan_input){.conf = q->conf,
                                .gateways = q->gateways,
-                               .sender = sender,
+                               .envelope = e,
                                .rcpt = rcpt,
                                .now_ms = q->now_ms,
                                .direct_rest_ms = lane_direct_rest(q, envelope_domain(rcpt))};
 }
 
-void queue_explain_envelope(struct queue *q, struct str sender, struct str rcpt, struct buf *out)
+void queue_explain_envelope(struct queue *q, const struct envelope *envelope, struct str rcpt,
+                            uint64_t size, const struct queue_assume *assume, bool json,
+                            void (*done)(void *ctx, struct str text), void *ctx)
 {
-    struct plan_input in = plan_of(q, sender, rcpt);
-    buf_printf(out, "%.*s -> %.*s\n", STR_FMT(sender), STR_FMT(rcpt));
-    plan_explain(&in, out);
+    struct plan_input in = plan_of(q, envelope, rcpt);
+    struct buf out;
+    buf_init(&out, EXPLAIN_BYTES);
+    struct json j = json_to(&out);
+    in.size = size;
+    if (json)
+        explain_json(&in, &j);
+    else
+        explain_text(&in, &out);
+    done(ctx, buf_str(&out));
+    buf_free(&out);
 }
 
-void queue_explain_envelope_json(struct queue *q, struct str sender, struct str rcpt,
-                                 struct json *j)
-{
-    struct plan_input in = plan_of(q, sender, rcpt);
-    plan_explain_json(&in, j);
-}
-
-static bool explain_each(struct queue *q, uint64_t id, struct buf *out, struct json *j)
+bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *assume,
+                   struct buf *text_out, struct json *json_out)
 {
     struct qmsg *m = idmap_get(q->messages, id);
     if (m == NULL)
@@ -368,21 +375,13 @@ static bool explain_each(struct queue *q, uint64_t id, struct buf *out, struct j
     for (size_t i = 0; i < m->count; i++) {
         if (!is_waiting(&m->rcpts[i]))
             continue;
-        if (j != NULL)
-            queue_explain_envelope_json(q, e.sender, e.rcpts[i].address, j);
+        struct plan_input in = plan_of(q, &e, e.rcpts[i].address);
+        in.size = m->body_size;
+        if (json_out != NULL)
+            explain_json(&in, json_out);
         else
-            queue_explain_envelope(q, e.sender, e.rcpts[i].address, out);
+            explain_text(&in, text_out);
     }
     arena_free(&arena);
     return true;
-}
-
-bool queue_explain(struct queue *q, uint64_t id, struct buf *out)
-{
-    return explain_each(q, id, out, NULL);
-}
-
-bool queue_explain_json(struct queue *q, uint64_t id, struct json *j)
-{
-    return explain_each(q, id, NULL, j);
 }

@@ -6,11 +6,8 @@
 // nothing was tried, so there is no class to ask for). A round ends when the chain is used up; the
 // retry clock starts the next.
 #include "route/plan.h"
-#include "base/buf.h"
-#include "base/json.h"
-#include "base/timefmt.h"
 
-enum { MAX_CHAIN = 64 };
+#include <string.h>
 
 uint32_t plan_default_on(void)
 {
@@ -27,14 +24,21 @@ static bool any_glob(const char *const *globs, size_t count, struct str text)
     return count == 0;
 }
 
-int plan_route(const struct conf *conf, struct str sender, struct str rcpt)
+const char *plan_route_miss(const struct plan_input *in, const struct conf_route *r)
 {
-    for (size_t i = 0; i < conf->route_count; i++) {
-        const struct conf_route *r = &conf->routes[i];
-        if (any_glob(r->to, r->to_count, rcpt) && any_glob(r->from, r->from_count, sender))
+    if (!any_glob(r->to, r->to_count, in->rcpt))
+        return "recipient";
+    if (!any_glob(r->from, r->from_count, in->envelope->sender))
+        return "sender";
+    return NULL;
+}
+
+int plan_route(const struct plan_input *in)
+{
+    for (size_t i = 0; i < in->conf->route_count; i++)
+        if (plan_route_miss(in, &in->conf->routes[i]) == NULL)
             return (int)i;
-    }
-    return -1;
+    return ROUTE_DEFAULT;
 }
 
 // splitmix64: spreads neighbouring ids over all weights.
@@ -66,7 +70,7 @@ static void share_by_weight(const struct conf *conf, uint32_t *chain, size_t fir
     chain[first] = gateway;
 }
 
-size_t plan_default_chain(const struct conf *conf, uint64_t share, uint32_t *out, size_t max)
+static size_t default_chain(const struct conf *conf, uint64_t share, uint32_t *out, size_t max)
 {
     size_t n = 0;
     uint32_t direct = 0;
@@ -98,38 +102,37 @@ size_t plan_default_chain(const struct conf *conf, uint64_t share, uint32_t *out
     return n;
 }
 
-// The chain as steps, whichever way it was configured.
-struct chain {
-    int route;
-    size_t count;
-    const struct conf_step *steps; // of a route, or
-    uint32_t gateways[MAX_CHAIN];  // of the default chain
-};
-
-static void find_chain(const struct plan_input *in, struct chain *c)
+void plan_chain(const struct plan_input *in, struct plan_chain *c)
 {
-    c->route = plan_route(in->conf, in->sender, in->rcpt);
+    c->route = plan_route(in);
     if (c->route >= 0) {
-        c->steps = in->conf->routes[c->route].via;
-        c->count = in->conf->routes[c->route].via_count;
+        const struct conf_route *r = &in->conf->routes[c->route];
+        c->count = r->via_count < PLAN_CHAIN ? r->via_count : PLAN_CHAIN;
+        memcpy(c->steps, r->via, c->count * sizeof(c->steps[0]));
+        memset(c->rank, RANK_ROUTE, sizeof(c->rank));
     } else {
-        c->steps = NULL;
-        c->count = plan_default_chain(in->conf, in->share, c->gateways, MAX_CHAIN);
+        uint32_t gateways[PLAN_CHAIN];
+        c->count = default_chain(in->conf, in->share, gateways, PLAN_CHAIN);
+        for (size_t i = 0; i < c->count; i++)
+            c->steps[i] = (struct conf_step){.gateway = gateways[i]};
+        memset(c->rank, RANK_PRIORITY, sizeof(c->rank));
     }
+    for (size_t i = 0; i < c->count; i++)
+        if (c->steps[i].on == 0)
+            c->steps[i].on = plan_default_on();
 }
 
-static struct conf_step step_of(const struct chain *c, size_t i)
+const char *plan_state_name(enum plan_state state)
 {
-    struct conf_step step =
-        c->steps != NULL ? c->steps[i] : (struct conf_step){.gateway = c->gateways[i]};
-    if (step.on == 0)
-        step.on = plan_default_on();
-    return step;
+    static const char *const names[STEP_STATES] = {
+        [STEP_OPEN] = "open",        [STEP_DISABLED] = "disabled", [STEP_NETWORK] = "network",
+        [STEP_OFFLINE] = "offline",  [STEP_SENDER] = "sender",     [STEP_SIZE] = "size",
+        [STEP_QUOTA] = "quota",      [STEP_RESTS] = "rests",       [STEP_EARLY_TRIES] = "early",
+        [STEP_EARLY_TIME] = "early", [STEP_CLASS] = "class",       [STEP_HOURS] = "hours"};
+    return names[state];
 }
 
-enum step_state { STEP_OPEN, STEP_DISABLED, STEP_RESTS, STEP_EARLY_TRIES, STEP_EARLY_TIME };
-
-static enum step_state state_of(const struct plan_input *in, const struct conf_step *step,
+enum plan_state plan_step_state(const struct plan_input *in, const struct conf_step *step,
                                 int64_t *until_ms)
 {
     const struct conf_gateway *g = &in->conf->gateways[step->gateway];
@@ -153,19 +156,19 @@ static enum step_state state_of(const struct plan_input *in, const struct conf_s
 
 struct plan plan_next(const struct plan_input *in)
 {
-    struct chain c;
-    find_chain(in, &c);
+    struct plan_chain c;
+    plan_chain(in, &c);
     struct plan wait = {
         .kind = PLAN_NONE, .route = c.route, .until_ms = INT64_MAX, .age_ms = INT64_MAX};
     bool tried = in->from_step > 0;
     for (size_t i = in->from_step; i < c.count; i++) {
-        struct conf_step step = step_of(&c, i);
+        struct conf_step step = c.steps[i];
         // Only the step right behind the failed one asks for its class: what follows a resting
         // gateway inherits it.
         if (tried && (step.on >> in->last_class & 1) == 0)
             continue;
         int64_t until = INT64_MAX;
-        enum step_state state = state_of(in, &step, &until);
+        enum plan_state state = plan_step_state(in, &step, &until);
         if (state == STEP_OPEN)
             return (struct plan){.kind = PLAN_GO,
                                  .gateway = step.gateway,
@@ -189,112 +192,4 @@ struct plan plan_next(const struct plan_input *in)
     if (tried)
         wait.kind = PLAN_END;
     return wait;
-}
-
-static void explain_globs(struct buf *out, const char *word, const char *const *globs, size_t count)
-{
-    if (count == 0)
-        return;
-    buf_printf(out, " %s", word);
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, "%s%s", i > 0 ? "," : " ", globs[i]);
-}
-
-void plan_explain(const struct plan_input *in, struct buf *out)
-{
-    for (size_t i = 0; i < in->conf->route_count; i++) {
-        const struct conf_route *r = &in->conf->routes[i];
-        buf_printf(out, "  route %zu (line %u):", i + 1, r->line);
-        explain_globs(out, "to", r->to, r->to_count);
-        explain_globs(out, "from", r->from, r->from_count);
-        bool to = any_glob(r->to, r->to_count, in->rcpt),
-             from = any_glob(r->from, r->from_count, in->sender);
-        buf_printf(out, "  %s\n", to && from ? "YES" : !to ? "no (recipient)" : "no (sender)");
-        if (to && from)
-            break;
-    }
-    struct chain c;
-    find_chain(in, &c);
-    if (c.route < 0)
-        buf_puts(out, "  no route matches: all enabled gateways by priority\n");
-    for (size_t i = 0; i < c.count; i++) {
-        struct conf_step step = step_of(&c, i);
-        int64_t until = 0;
-        char span[TIME_TEXT];
-        buf_printf(out, "  %zu. %-12s ", i + 1, in->conf->gateways[step.gateway].name);
-        switch (state_of(in, &step, &until)) {
-        case STEP_OPEN: buf_puts(out, "open\n"); break;
-        case STEP_DISABLED: buf_puts(out, "no: disabled in the configuration\n"); break;
-        case STEP_EARLY_TRIES:
-            buf_printf(out, "not yet: only after %u attempts (%u so far)\n", step.after_tries,
-                       in->tries);
-            break;
-        case STEP_EARLY_TIME:
-            buf_printf(out, "not yet: in %s\n", time_span(until - in->now_ms, span));
-            break;
-        case STEP_RESTS:
-            if (until == INT64_MAX)
-                buf_puts(out, "is being tried by another message after trouble\n");
-            else
-                buf_printf(out, "rests for %s after trouble\n",
-                           time_span(until - in->now_ms, span));
-            break;
-        }
-    }
-}
-
-static void rule_json(struct json *j, const struct plan_input *in, size_t number)
-{
-    const struct conf_route *r = &in->conf->routes[number];
-    bool to = any_glob(r->to, r->to_count, in->rcpt),
-         from = any_glob(r->from, r->from_count, in->sender);
-    json_open(j, NULL);
-    json_int(j, "rule", (int64_t)number + 1);
-    json_int(j, "line", r->line);
-    json_bool(j, "taken", to && from);
-    json_text(j, "reason", to && from ? NULL : !to ? "recipient" : "sender");
-    json_close(j);
-}
-
-static void step_json(struct json *j, const struct plan_input *in, const struct conf_step *step)
-{
-    static const char *const states[] = {[STEP_OPEN] = "open",
-                                         [STEP_DISABLED] = "disabled",
-                                         [STEP_RESTS] = "rests",
-                                         [STEP_EARLY_TRIES] = "early",
-                                         [STEP_EARLY_TIME] = "early"};
-    int64_t until = 0;
-    enum step_state state = state_of(in, step, &until);
-    json_open(j, NULL);
-    json_text(j, "gateway", in->conf->gateways[step->gateway].name);
-    json_text(j, "state", states[state]);
-    json_int(j, "until_ms", until == INT64_MAX ? 0 : until);
-    json_int(j, "after_tries", step->after_tries);
-    json_open_array(j, "on");
-    for (int class = 0; class < OUTCOME_CLASSES; class ++)
-        if ((step->on >> class & 1) != 0)
-            json_text(j, NULL, outcome_class_name((enum outcome_class) class));
-    json_close_array(j);
-    json_close(j);
-}
-
-void plan_explain_json(const struct plan_input *in, struct json *j)
-{
-    struct chain c;
-    find_chain(in, &c);
-    json_open(j, NULL);
-    json_str(j, "sender", in->sender);
-    json_str(j, "recipient", in->rcpt);
-    json_open_array(j, "rules");
-    // Those behind the one that is taken are not looked at.
-    for (size_t i = 0; i < in->conf->route_count && (c.route < 0 || i <= (size_t)c.route); i++)
-        rule_json(j, in, i);
-    json_close_array(j);
-    json_open_array(j, "steps");
-    for (size_t i = 0; i < c.count; i++) {
-        struct conf_step step = step_of(&c, i);
-        step_json(j, in, &step);
-    }
-    json_close_array(j);
-    json_close(j);
 }

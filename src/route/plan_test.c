@@ -2,6 +2,7 @@
 // The planner: which way, and the judge: what an outcome means.
 #include "base/buf.h"
 #include "route/judge.h"
+#include "route/explain.h"
 #include "route/plan.h"
 
 #include <setjmp.h>
@@ -45,11 +46,14 @@ static struct conf conf = {
     .gateways = gateways, .gateway_count = 4, .routes = routes, .route_count = 2};
 static struct plan_gateway now[4];
 
+static struct envelope envelope;
+
 static struct plan_input input(const char *from, const char *to)
 {
+    envelope.sender = str_of(from);
     return (struct plan_input){.conf = &conf,
                                .gateways = now,
-                               .sender = str_of(from),
+                               .envelope = &envelope,
                                .rcpt = str_of(to),
                                .now_ms = 1000000};
 }
@@ -66,25 +70,33 @@ static void assert_plan(struct plan_input in, enum plan_kind kind, uint32_t gate
 
 static void the_first_matching_route_decides(void **state)
 {
-    assert_int_equal(plan_route(&conf, STR("boss@a"), STR("x@shop.example")), 0);
-    assert_int_equal(plan_route(&conf, STR("boss@a"), STR("x@other.example")), 1);
-    assert_int_equal(plan_route(&conf, STR("a@a"), STR("x@other.example")), -1);
+    struct plan_input in = input("boss@a", "x@shop.example");
+    assert_int_equal(plan_route(&in), 0);
+    in = input("boss@a", "x@other.example");
+    assert_int_equal(plan_route(&in), 1);
+    in = input("a@a", "x@other.example");
+    assert_int_equal(plan_route(&in), ROUTE_DEFAULT);
 }
 
 static void the_default_chain_goes_by_priority_and_leaves_direct_out(void **state)
 {
-    uint32_t chain[8];
+    struct plan_input in = input("a@a", "x@other.example");
+    struct plan_chain chain;
     size_t twins_first = 0;
-    for (uint64_t share = 0; share < 4000; share++) {
-        assert_int_equal(plan_default_chain(&conf, share, chain, 8), 3);
-        assert_int_equal(chain[0], HIGH);
-        assert_true((chain[1] == LOW && chain[2] == TWIN) || (chain[1] == TWIN && chain[2] == LOW));
-        twins_first += chain[1] == TWIN;
+    for (in.share = 0; in.share < 4000; in.share++) {
+        plan_chain(&in, &chain);
+        assert_int_equal(chain.count, 3);
+        uint32_t second = chain.steps[1].gateway, third = chain.steps[2].gateway;
+        assert_int_equal(chain.steps[0].gateway, HIGH);
+        assert_true((second == LOW && third == TWIN) || (second == TWIN && third == LOW));
+        twins_first += second == TWIN;
     }
     assert_in_range(twins_first, 2800, 3200); // weight 3 against 1
     struct conf only_direct = {.gateways = gateways, .gateway_count = 1};
-    assert_int_equal(plan_default_chain(&only_direct, 1, chain, 8), 1);
-    assert_int_equal(chain[0], DIRECT);
+    in.conf = &only_direct;
+    plan_chain(&in, &chain);
+    assert_int_equal(chain.count, 1);
+    assert_int_equal(chain.steps[0].gateway, DIRECT);
 }
 
 static void a_step_follows_only_on_its_classes(void **state)
@@ -147,8 +159,9 @@ static void explanations_name_every_rule(void **state)
     struct plan_input in = input("boss@a", "x@other.example");
     struct buf out;
     buf_init(&out, 10000);
-    plan_explain(&in, &out);
-    assert_string_equal(buf_cstr(&out), "  route 1 (line 4): to *@shop.example  no (recipient)\n"
+    explain_text(&in, &out);
+    assert_string_equal(buf_cstr(&out), "boss@a -> x@other.example\n"
+                                        "  route 1 (line 4): to *@shop.example  no (recipient)\n"
                                         "  route 2 (line 5): from boss@*  YES\n"
                                         "  1. low          not yet: in 1 min\n");
     buf_free(&out);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: ISC
+// Asks a gateway without sending anything: connection, TLS, EHLO, login. The way is the same as for
+// mail (addresses, source, proxy), never over a kept connection.
+#pragma once
+
+#include "deliver/deliver.h"
+
+struct deliver_probe {
+    struct post post; // internal; first
+    struct deliver *deliver;
+    struct loop *home; // `done` runs there
+    void (*done)(struct deliver_probe *probe);
+    void *ctx;
+
+    // In.
+    struct conf *conf;                  // a reference of the owner
+    const struct conf_gateway *gateway; // not direct
+    enum conf_probe_depth depth;
+    const char *domain; // direct: whose MX; else ""
+    // Out.
+    struct outcome outcome;                       // OK, or what went wrong, in which phase
+    int64_t connect_ms, tls_ms, ehlo_ms, auth_ms; // of each phase, -1: not reached
+    struct net_addr address;                      // that answered
+    // What the server said of itself, to know it again (an interceptor is another one): name of the
+    // greeting, offers of EHLO, fingerprint of the certificate.
+    char greeting[256];
+    bool offers_tls, offers_auth;
+    char facts[200];
+    struct buf transcript;
+    // Internal to deliver.
+    void *work;
+};
+void deliver_probe(struct deliver *d, struct deliver_probe *probe); // any thread
