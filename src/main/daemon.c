@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "deliver/deliver.h"
 #include "queue/queue.h"
+#include "spool/state.h"
 #include "spool/store.h"
 #include "sys/file.h"
 #include "sys/host.h"
@@ -34,6 +35,7 @@ struct daemon {
     struct conf *conf;
     struct loop *conductor;
     struct store *store;
+    struct state *state;
     struct queue *queue;
     struct session_loop *loops;
     struct deliver **delivers;
@@ -122,6 +124,7 @@ static void abandon(struct daemon *d)
         loop_free(&d->loops[i].loop);
     }
     store_close(&d->store);
+    state_close(&d->state);
     queue_free(&d->queue);
     daemon_free(&d);
 }
@@ -139,6 +142,9 @@ static bool open_store(struct daemon *d, struct err *err)
     struct store_settings settings = {.dir = d->conf->spool_dir, .keep_ms = d->conf->queue.keep_ms};
     d->store = store_open(&settings, adopt, d->queue, err);
     if (d->store == NULL)
+        return false;
+    d->state = state_open(d->conf->spool_dir, err);
+    if (d->state == NULL)
         return false;
     for (size_t i = 0; i < d->count; i++)
         accept_set_store(d->loops[i].accept, d->store);
@@ -178,7 +184,9 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
                                 .store = d->store,
                                 .delivers = d->delivers,
                                 .loops = d->loop_ptrs,
-                                .loop_count = d->count};
+                                .loop_count = d->count,
+                                .state = d->state};
+    state_start(d->state, conductor);
     queue_start(d->queue, &parts);
     for (size_t i = 0; i < d->count; i++)
         loop_start(d->loops[i].loop);
@@ -187,12 +195,19 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
 
 // ---- Stop ----
 
-static void on_idle(void *ctx)
+static void on_state_written(void *ctx, bool ok)
 {
     struct daemon *d = ctx;
     store_close(&d->store);
     queue_free(&d->queue);
+    state_close(&d->state);
     d->stopped(d->stopped_ctx);
+}
+
+static void on_idle(void *ctx)
+{
+    struct daemon *d = ctx;
+    state_flush(d->state, on_state_written, d);
 }
 
 static void on_loop_ended(struct post *post)
