@@ -263,8 +263,8 @@ void settle_job(struct deliver_job *job)
     struct verdict *verdicts = arena_alloc(j->arena, job->count * sizeof(*verdicts));
     for (size_t i = 0; i < job->count; i++) {
         struct outcome *o = &job->rcpts[i].outcome;
-        judge_classify(o, job->gateway);
-        verdicts[i] = judge_verdict(o, job->gateway);
+        judge_classify(o, job->conf, job->gateway);
+        verdicts[i] = judge_verdict(o, job->conf, job->gateway);
         failing[i] = apply(q, j, i, verdicts[i]);
         if (failing[i])
             m->rcpts[j->index[i]].flags |= RCPT_CLOSING;

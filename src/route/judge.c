@@ -98,7 +98,7 @@ static enum outcome_scope scope_by_phase(const struct outcome *o,
     }
 }
 
-void judge_classify(struct outcome *o, const struct conf_gateway *gateway)
+void judge_classify(struct outcome *o, const struct conf *conf, const struct conf_gateway *gateway)
 {
     if (o->class != OUTCOME_BUSY && o->class != OUTCOME_REFUSED) {
         if (o->scope == SCOPE_NONE && o->class != OUTCOME_OK)
@@ -121,7 +121,8 @@ void judge_classify(struct outcome *o, const struct conf_gateway *gateway)
         o->scope = gateway->kind == GATEWAY_DIRECT ? SCOPE_DESTINATION : SCOPE_GATEWAY;
 }
 
-struct verdict judge_verdict(const struct outcome *o, const struct conf_gateway *gateway)
+struct verdict judge_verdict(const struct outcome *o, const struct conf *conf,
+                             const struct conf_gateway *gateway)
 {
     enum { HOUR = 3600 * 1000 };
     bool whole_way =

@@ -24,10 +24,11 @@ struct verdict {
 };
 
 // Refines class and scope by the reply's codes and text (the table of known replies).
-void judge_classify(struct outcome *o, const struct conf_gateway *gateway);
+void judge_classify(struct outcome *o, const struct conf *conf, const struct conf_gateway *gateway);
 
 // What to do for one recipient. `o` is classified.
-struct verdict judge_verdict(const struct outcome *o, const struct conf_gateway *gateway);
+struct verdict judge_verdict(const struct outcome *o, const struct conf *conf,
+                             const struct conf_gateway *gateway);
 
 // In words for the sender or the timeline: "the gateway's daily allowance is used up".
 const char *judge_reason(const struct outcome *o);

@@ -312,8 +312,8 @@ static void replies_are_judged_by_whose_fault_they_are(void **state)
         struct outcome o = {.class = r->class, .phase = r->phase, .code = r->code};
         memcpy(o.enhanced, r->enhanced, 3);
         snprintf(o.text, sizeof(o.text), "%s", r->text);
-        judge_classify(&o, &gateways[r->gateway]);
-        struct verdict v = judge_verdict(&o, &gateways[r->gateway]);
+        judge_classify(&o, &conf, &gateways[r->gateway]);
+        struct verdict v = judge_verdict(&o, &conf, &gateways[r->gateway]);
         if (o.class != r->want || o.scope != r->scope || v.action != r->action)
             fail_msg("%s: class %s scope %d action %d", r->name, outcome_class_name(o.class),
                      o.scope, v.action);
@@ -323,12 +323,12 @@ static void replies_are_judged_by_whose_fault_they_are(void **state)
 static void offline_and_dns_trouble_never_count(void **state)
 {
     struct outcome o = {.class = OUTCOME_DNS, .phase = PHASE_RESOLVE};
-    judge_classify(&o, &gateways[DIRECT]);
-    assert_false(judge_verdict(&o, &gateways[DIRECT]).counts);
+    judge_classify(&o, &conf, &gateways[DIRECT]);
+    assert_false(judge_verdict(&o, &conf, &gateways[DIRECT]).counts);
     o = (struct outcome){.class = OUTCOME_OFFLINE};
-    assert_false(judge_verdict(&o, &gateways[HIGH]).counts);
+    assert_false(judge_verdict(&o, &conf, &gateways[HIGH]).counts);
     o = (struct outcome){.class = OUTCOME_LOCAL};
-    assert_false(judge_verdict(&o, &gateways[HIGH]).counts);
+    assert_false(judge_verdict(&o, &conf, &gateways[HIGH]).counts);
 }
 
 int main(void)
