@@ -5,12 +5,13 @@
 // time, so a long lane never delays a short one. A lane that has not yet proven itself (nothing
 // went through since its last trouble) may use few connections, and all such lanes together at most
 // half of all, so dead destinations cannot crowd out living ones.
-#include "queue/queue_int.h"
+#include "queue/quota.h"
 #include "base/mem.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 enum {
     WINDOW_DIRECT = 2,   // first connections to a destination of direct delivery
@@ -52,10 +53,25 @@ static bool resting(struct queue *q, const struct lane *lane)
     return lane->rest_until_ms > q->now_ms;
 }
 
+// The allowance of its gateway is used up for mail of that priority.
+static bool spent(struct queue *q, const struct lane *lane, int priority)
+{
+    int who = priority == PRIORITY_URGENT ? QUOTA_URGENT : QUOTA_OTHERS;
+    return q->gateways[lane->gateway].quota_until_ms[who] > q->now_ms;
+}
+
+static bool all_spent(struct queue *q, const struct lane *lane)
+{
+    for (int p = 0; p < PRIORITIES; p++)
+        if (lane->counts[p] > 0 && !spent(q, lane, p))
+            return false;
+    return true;
+}
+
 static void set_ready(struct queue *q, struct lane *lane)
 {
     if (lane->count > 0 && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&
-        !lane->replan && room_of(q, lane) > 0)
+        !lane->replan && room_of(q, lane) > 0 && !all_spent(q, lane))
         list_append(&q->ready, &lane->ready);
 }
 
@@ -302,11 +318,13 @@ void leg_remove(struct queue *q, struct leg *leg)
 }
 
 // The urgent first, but each so many-th time the lowest, so that nobody starves.
-static struct leg *next_leg(struct lane *lane)
+static struct leg *next_leg(struct queue *q, struct lane *lane)
 {
     bool lowest = ++lane->turns % LOW_TURN == 0;
     for (int i = 0; i < PRIORITIES; i++) {
         int p = lowest ? i : PRIORITIES - 1 - i;
+        if (spent(q, lane, p))
+            continue;
         if (!list_empty(&lane->waiting[p]))
             return container_of(lane->waiting[p].next, struct leg, in_lane);
     }
@@ -655,9 +673,82 @@ static void count_start(struct queue *q, struct qjob *j)
     note_sent(q, lane);
 }
 
-static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
+// Those who wait in the lanes of this gateway may have another way.
+static void sweep_spent(struct queue *q, uint32_t gateway)
+{
+    size_t pos = 0;
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
+        if (lane->gateway == gateway && lane->count > 0 && !link_in_list(&lane->sweep))
+            lane_sweep_start(q, lane);
+}
+
+void lane_quota_open(struct queue *q, uint32_t gateway, bool others)
+{
+    size_t pos = 0;
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;) {
+        if (lane->gateway == gateway)
+            set_ready(q, lane);
+        else if (others && lane->count > 0 && (resting(q, lane) || all_spent(q, lane)))
+            lane_sweep_start(q, lane);
+    }
+    queue_wake(q);
+}
+
+// More than the whole allowance: as if the gateway had refused it for that.
+static void pass_by(struct queue *q, struct lane *lane, struct leg *leg)
 {
     struct qmsg *m = leg_msg(leg);
+    struct outcome o = {.class = OUTCOME_QUOTA, .scope = SCOPE_MESSAGE};
+    snprintf(o.text, sizeof(o.text), "it is more than the whole allowance of %s",
+             queue_gateway(q, lane)->name);
+    for (size_t i = 0; i < m->count; i++) {
+        struct qrcpt *r = &m->rcpts[i];
+        if (r->leg != leg->number)
+            continue;
+        settle_remember(q, r, queue_gateway(q, lane)->name, &o);
+        r->step = r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
+        r->class = OUTCOME_QUOTA;
+    }
+    leg_remove(q, leg);
+    qmsg_reconsider(q, m);
+    qmsg_finish_if_done(q, m);
+}
+
+// Takes what this transaction needs of the gateway's allowances. *max: recipients, perhaps fewer
+// then.
+static bool charge(struct queue *q, struct lane *lane, struct leg *leg, size_t *max,
+                   struct quota_charge *out)
+{
+    struct qmsg *m = leg_msg(leg);
+    size_t count = 0;
+    for (size_t i = 0; i < m->count && count < *max; i++)
+        count += m->rcpts[i].leg == leg->number;
+    *max = count;
+    if (count == 0)
+        return true;
+    switch (quota_charge(q, lane->gateway, m->priority, m->body_size, max, out)) {
+    case QUOTA_GO:
+        if (out->spent)
+            sweep_spent(q, lane->gateway);
+        return true;
+    case QUOTA_SPENT: sweep_spent(q, lane->gateway); break;
+    case QUOTA_LATER: return false; // or it would ask in a circle
+    case QUOTA_NEVER: pass_by(q, lane, leg); break;
+    }
+    set_ready(q, lane); // for others in it
+    return false;
+}
+
+// False: it may not go now; whatever changes that makes the lane ready again.
+static bool dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
+{
+    struct qmsg *m = leg_msg(leg);
+    struct quota_charge held = {0};
+    size_t max = queue_gateway(q, lane)->recipients;
+    if (max == 0 || max > LIMIT_RECIPIENTS_OUT)
+        max = LIMIT_RECIPIENTS_OUT;
+    if (!charge(q, lane, leg, &max, &held))
+        return false;
     struct arena *arena = arena_new();
     struct qjob *j = arena_alloc(arena, sizeof(*j));
     struct envelope *e = arena_alloc(arena, sizeof(*e));
@@ -668,15 +759,13 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     j->conf_age = q->conf_age;
     qmsg_envelope(q, m, arena, e);
     bool more;
-    size_t max = queue_gateway(q, lane)->recipients;
-    if (max == 0 || max > LIMIT_RECIPIENTS_OUT)
-        max = LIMIT_RECIPIENTS_OUT;
-    j->index = arena_alloc(arena, (m->count < max ? m->count : max) * sizeof(*j->index));
+    j->charge = held;
+    j->index = arena_alloc(arena, max * sizeof(*j->index));
     size_t count = take_rcpts(q, m, leg, j->index, max, &more);
     if (count == 0) {
         leg_remove(q, leg);
         arena_free(&arena);
-        return;
+        return true;
     }
     fill_job(q, j, e, count);
     count_start(q, j); // before the leg goes, or the lane would look empty
@@ -696,9 +785,10 @@ static void dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
         }
         log_error("body-unreadable", m->id, "%s", err.text);
         settle_job(&j->job);
-        return;
+        return true;
     }
     deliver_submit(j->job.deliver, &j->job);
+    return true;
 }
 
 void lane_dispatch(struct queue *q)
@@ -724,14 +814,27 @@ void lane_dispatch(struct queue *q)
             list_append(&q->unproven_wait, &lane->ready);
             continue;
         }
-        dispatch_leg(q, lane, next_leg(lane));
-        set_ready(q, lane);
+        struct leg *leg = next_leg(q, lane);
+        if (leg != NULL && dispatch_leg(q, lane, leg))
+            set_ready(q, lane);
     }
+}
+
+// Whatever the server took, or may have taken, is used.
+static size_t count_taken(const struct qjob *j)
+{
+    size_t taken = 0;
+    for (size_t i = 0; i < j->job.count; i++) {
+        enum outcome_class class = j->job.rcpts[i].outcome.class;
+        taken += class == OUTCOME_OK || class == OUTCOME_DOUBT;
+    }
+    return taken;
 }
 
 void lane_job_ended(struct queue *q, struct qjob *j)
 {
     struct lane *lane = j->lane;
+    quota_settle(q, &j->charge, count_taken(j));
     lane->active--;
     lane->loops[j->loop].active--;
     q->active--;

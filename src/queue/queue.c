@@ -7,6 +7,7 @@
 #include "queue/queue_int.h"
 #include "base/mem.h"
 #include "mail/envelope.h"
+#include "queue/quota.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -457,6 +458,7 @@ static void follow_jump(struct queue *q, int64_t by_ms)
     for (size_t i = 0; i < sizeof(q->notice_ms) / sizeof(q->notice_ms[0]); i++)
         q->notice_ms[i] += by_ms;
     lane_shift_clock(q, by_ms);
+    quota_jump(q);
     log_warn("clock", 0, "the date jumped by %lld s; what waits goes on by the time that passed",
              (long long)by_s);
 }
@@ -482,6 +484,8 @@ static void arm(struct queue *q)
         next = due->due;
     if (wake != NULL && wake->due < next)
         next = wake->due;
+    if (quota_due(q) < next)
+        next = quota_due(q);
     timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
 }
 
@@ -496,6 +500,7 @@ static void on_turn(void *ctx)
         q->listing = NULL;
     }
     lane_wake_due(q);
+    quota_turn(q);
     for (int i = 0; i < DUE_SLICE; i++) {
         struct heap_node *top = heap_top(&q->due);
         if (top == NULL || top->due > q->now_ms)
@@ -739,6 +744,8 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     q->parts = *parts;
     q->started = true;
     timer_init(&q->timer, parts->loop, on_timer, q);
+    queue_now(q);
+    quota_start(q);
     record_doubts(q);
     queue_wake(q);
 }
@@ -756,8 +763,9 @@ static void on_idle(void *ctx)
 {
     struct queue *q = ctx;
     void (*idle)(void *) = q->idle;
-    if (queue_busy(q) > 0)
+    if (queue_busy(q) > 0 || q->quota_writes > 0)
         return;
+    quota_save(q);
     q->idle = NULL;
     if (idle != NULL)
         idle(q->idle_ctx);
@@ -765,7 +773,7 @@ static void on_idle(void *ctx)
 
 void queue_check_idle(struct queue *q)
 {
-    if (q->stopping && queue_busy(q) == 0)
+    if (q->stopping && queue_busy(q) == 0 && q->quota_writes == 0)
         loop_defer(q->parts.loop, &q->turn, on_idle, q);
 }
 
@@ -807,6 +815,7 @@ void queue_reload(struct queue *q, struct conf *conf)
             if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
                 m->rcpts[i].step = 0;
     queue_now(q);
+    quota_bind(q);
     lane_rebind(q);
     conf_unref(&before);
     queue_wake(q);
@@ -832,6 +841,7 @@ void queue_free(struct queue **qp)
         qmsg_finish_if_done(q, m);
     }
     lane_free_all(q);
+    quota_free(q);
     heap_free(&q->due);
     heap_free(&q->lane_clock);
     assert(q->in_lanes == 0 && q->held == 0);

@@ -134,6 +134,14 @@ struct lane {
     } * loops;                 // by session loop; NULL before the first transaction
 };
 
+// What a transaction holds of its gateway's allowances.
+struct gateway_quota;
+struct quota_charge {
+    struct gateway_quota *owner; // NULL: of none
+    uint64_t n[UNITS];
+    bool spent; // it took the last of it
+};
+
 // One transaction under way.
 struct qjob {
     struct deliver_job job; // first
@@ -147,6 +155,7 @@ struct qjob {
     char *gateway_name;
     unsigned conf_age; // q->conf_age when it was planned
     bool unproven;     // counted in q->unproven
+    struct quota_charge charge;
 };
 
 struct queue {
@@ -154,6 +163,8 @@ struct queue {
     unsigned conf_age; // counts reloads: steps of an older chain mean nothing
     struct queue_parts parts;
     bool started, stopping;
+    struct quotas *quotas; // quota.h; NULL before the start
+    size_t quota_writes;   // leases on their way to disk
     struct idmap *messages;
     struct heap due;
     struct map *lanes;
@@ -239,6 +250,8 @@ void lane_shift_clock(struct queue *q, int64_t by_ms);
 struct leg *qmsg_leg(struct qmsg *m, unsigned number);
 void rcpt_leave(struct queue *q, struct qrcpt *r); // its leg
 int64_t lane_direct_rest(struct queue *q, struct str domain);
+// An allowance of the gateway is open again; `others`: those who wait elsewhere may take it.
+void lane_quota_open(struct queue *q, uint32_t gateway, bool others);
 
 // What the timeline tells of the attempt behind results.
 struct attempt {
