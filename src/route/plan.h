@@ -34,6 +34,7 @@ struct plan_place {
 struct plan_detour {
     const char *provider; // of the recipient's mail exchangers: "outlook.com"
     uint32_t gateway;     // goes there instead of direct
+    int64_t until_ms;     // wall clock; 0: until it is taken back (pinned)
 };
 
 struct plan_input {
@@ -115,24 +116,42 @@ const char *plan_route_miss(const struct plan_input *in, const struct conf_route
 uint32_t plan_default_on(void);
 
 // Why a gateway stands where it does in the chain (AR-26): the words of status.
-enum plan_rank { RANK_PICKED, RANK_NETWORK, RANK_SUBNET, RANK_PRIORITY, RANK_FALLBACK, RANK_ROUTE };
+enum plan_rank {
+    RANK_PICKED,
+    RANK_NETWORK,  // bound to networks, one of which holds
+    RANK_SUBNET,   // bound to none, but inside one of our subnets
+    RANK_PRIORITY, // also those bound to networks that do not hold, at the end
+    RANK_FALLBACK,
+    RANK_ROUTE,
+    RANK_DETOUR, // put before direct: the recipient's provider does not take mail from here
+    RANKS
+};
 const char *plan_rank_name(enum plan_rank rank); // "picked by hand", "its network holds", ...
 
-// The chain as steps, whichever way it was configured. Every gateway of the default chain is in it,
-// also those that may not be used here: their state says why.
+// The chain as steps, whichever way it was configured; empty when the mail exchangers are needed
+// first (ROUTE_NEEDS_MX). Every gateway of the default chain is in it, also those bound to another
+// network: their state says why. Not in it: what `choice.fallback` or `automatic: false` excludes.
 enum { PLAN_CHAIN = 64 };
 struct plan_chain {
     int route;
     size_t count;
     struct conf_step steps[PLAN_CHAIN]; // `on` filled in
     uint8_t rank[PLAN_CHAIN];           // enum plan_rank
+    const struct plan_detour *detour;   // the one among them, NULL: none
 };
 void plan_chain(const struct plan_input *in, struct plan_chain *out);
 
-// The state of one step. *until_ms: for QUOTA, RESTS, EARLY_TIME (wall clock), else INT64_MAX.
+// The state of one step: the first in the order of the enum that applies. *until_ms: for QUOTA,
+// RESTS, EARLY_TIME (wall clock), else INT64_MAX.
 enum plan_state plan_step_state(const struct plan_input *in, const struct conf_step *step,
                                 int64_t *until_ms);
 const char *plan_state_name(enum plan_state state); // "open", "disabled", "network", ... for JSON
+
+// The same of step i (from 0) of a chain. `after: {tries: N}` counts the attempts of the steps
+// before: where none of them can ever be tried it asks for nothing. CLASS for a step that the round
+// has passed already (i < from_step) or whose `on` does not name last_class.
+enum plan_state plan_chain_state(const struct plan_input *in, const struct plan_chain *chain,
+                                 size_t i, int64_t *until_ms);
 
 // The names of a set of networks: "office, home".
 struct buf;

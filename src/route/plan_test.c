@@ -42,8 +42,11 @@ static const struct conf_route routes[] = {
     {.to = to_shop, .to_count = 1, .via = via_shop, .via_count = 3, .line = 4},
     {.from = from_boss, .from_count = 1, .via = via_boss, .via_count = 1, .line = 5},
 };
-static struct conf conf = {
-    .gateways = gateways, .gateway_count = 4, .routes = routes, .route_count = 2};
+static struct conf conf = {.gateways = gateways,
+                           .gateway_count = 4,
+                           .routes = routes,
+                           .route_count = 2,
+                           .choice = {.automatic = true}};
 static struct plan_gateway now[4];
 
 static struct envelope envelope;
@@ -92,7 +95,8 @@ static void the_default_chain_goes_by_priority_and_leaves_direct_out(void **stat
         twins_first += second == TWIN;
     }
     assert_in_range(twins_first, 2800, 3200); // weight 3 against 1
-    struct conf only_direct = {.gateways = gateways, .gateway_count = 1};
+    struct conf only_direct = {
+        .gateways = gateways, .gateway_count = 1, .choice = {.automatic = true}};
     in.conf = &only_direct;
     plan_chain(&in, &chain);
     assert_int_equal(chain.count, 1);
