@@ -89,6 +89,8 @@ enum {
     LIMIT_DSN_BODY = 50 * 1024, // the returned part of the original
     LIMIT_LOG_LINE = 2048,
     LIMIT_CONTROL_LINE = 64 * 1024,      // a request on the control socket
+    LIMIT_CONTROL_REQUEST = 13 * 1024 * 1024, // of root and the daemon's user: may hold a whole
+                                              // configuration, encoded
     LIMIT_CONTROL_REQUEST_MS = 5 * 1000, // for the request to be whole
     LIMIT_CONTROL_STALL_MS = 600 * 1000, // for an answer to be read
     LIMIT_CONTROL_QUEUE = 256 * 1024,    // of an answer not read yet before it goes on
@@ -97,4 +99,14 @@ enum {
     LIMIT_CONTROL_PER_USER = 8,          // of one of these
     LIMIT_CONTROL_LOG = 1000,            // messages of one answer to one of these
     LIMIT_CONFIG_FILE = 4 * 1024 * 1024,
+
+    // Reading other programs' files
+    LIMIT_IMPORT_FILE = 8 * 1024 * 1024,
+    LIMIT_IMPORT_BYTES = 64 * 1024 * 1024, // all files together
+    LIMIT_IMPORT_FILES = 2000,
+    LIMIT_IMPORT_DEPTH = 10,  // files that name files
+    LIMIT_IMPORT_FOUND = 300, // servers
+    LIMIT_IMPORT_ROUTES = 1000,
+    LIMIT_IMPORT_TEXTS = 64, // senders of a server; remarks on it
+    LIMIT_IMPORT_NOTES = 200,
 };

@@ -56,6 +56,7 @@ int cmd_config_schema(const struct main_options *options, int argc, char **argv)
 int cmd_spool_check(const struct main_options *options, int argc, char **argv);
 int cmd_spool_rebuild(const struct main_options *options, int argc, char **argv);
 int cmd_password_hash(const struct main_options *options, int argc, char **argv);
+int cmd_import(const struct main_options *options, int argc, char **argv);
 int cmd_setup(const struct main_options *options, int argc, char **argv);
 int cmd_sink(const struct main_options *options, int argc, char **argv);
 int cmd_help(const struct main_options *options, int argc, char **argv);

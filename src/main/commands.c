@@ -25,6 +25,10 @@ const struct main_command main_commands[] = {
      cmd_config_diff},
     {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
     {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
+    {"import",
+     "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--write FILE [--passwords DIR]]",
+     "the outgoing servers that other mail programs here know; --write makes a configuration",
+     cmd_import},
     {"setup", "[--json]",
      "what is still to do until this machine's mail goes this way; changes nothing", cmd_setup},
     {"spool check", "[DIRECTORY] [--json]", "verify every record; the daemon must be down",
@@ -83,7 +87,7 @@ static const struct {
       "password hash", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
     {"care and trying out",
-     {"setup", "spool check", "spool rebuild", "sink", "help", "version", NULL}},
+     {"import", "setup", "spool check", "spool rebuild", "sink", "help", "version", NULL}},
 };
 
 static bool find_row(const char *words, struct row *out)

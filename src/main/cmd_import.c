@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: ISC
+// import: what other mail programs know of outgoing servers, and a configuration of it. A dry run
+// unless --write names a file that does not exist yet.
+//
+// The files of passwords are written first and the configuration last: when that one is there,
+// everything it names is, too. What was written goes again when the rest cannot be.
+#include "import/show.h"
+#include "main/command.h"
+#include "sys/file.h"
+#include "sys/host.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+enum { TEXT_BYTES = 4 << 20, HOMES = 64 };
+static const char default_file[] = "/etc/waypost/waypost.yaml";
+
+struct wishes {
+    const char *write, *passwords, *root;
+    const char *homes[HOMES];
+    size_t home_count;
+    const struct import_source *only;
+    bool json;
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: waypost import [--from PROGRAM] [--home DIR]... [--root DIR] [--json]\n"
+                    "                      [--write FILE [--passwords DIR]]\n");
+    return EX_USAGE;
+}
+
+static int unknown_program(const char *name)
+{
+    fprintf(stderr, "waypost: no program called `%s` is read here; these are:\n", name);
+    for (const struct import_source *s = import_sources; s->name != NULL; s++)
+        fprintf(stderr, "  %-12s %s\n", s->name, s->places);
+    return EX_USAGE;
+}
+
+// 0, or the exit status.
+static int read_wishes(int argc, char **argv, struct wishes *w)
+{
+    const char *from = NULL, *home = NULL;
+    const struct {
+        const char *name;
+        const char **value;
+    } rows[] = {{"--write", &w->write},
+                {"--passwords", &w->passwords},
+                {"--root", &w->root},
+                {"--from", &from},
+                {"--home", &home}};
+    w->json = main_flag(&argc, argv, "--json");
+    for (int i = 0; i < argc; i++) {
+        size_t row = 0, len = 0;
+        for (; row < sizeof(rows) / sizeof(rows[0]); row++) {
+            len = strlen(rows[row].name);
+            if (strncmp(argv[i], rows[row].name, len) == 0 &&
+                (argv[i][len] == '\0' || argv[i][len] == '='))
+                break;
+        }
+        if (row == sizeof(rows) / sizeof(rows[0]) || (argv[i][len] == '\0' && i + 1 == argc))
+            return usage();
+        *rows[row].value = argv[i][len] == '=' ? argv[i] + len + 1 : argv[++i];
+        if (home != NULL && w->home_count < HOMES)
+            w->homes[w->home_count++] = home;
+        home = NULL;
+    }
+    if (from != NULL && (w->only = import_source_find(from)) == NULL)
+        return unknown_program(from);
+    if (w->passwords != NULL && w->write == NULL) {
+        fprintf(stderr, "waypost: --passwords goes with --write FILE\n");
+        return EX_USAGE;
+    }
+    const char *own = host_env("HOME");
+    if (w->home_count == 0 && w->root == NULL && own != NULL && own[0] == '/')
+        w->homes[w->home_count++] = own;
+    return 0;
+}
+
+// ---- writing ----
+
+static bool write_file(const char *path, struct str text, unsigned mode, struct err *err)
+{
+    struct file_piece piece = {text.ptr, text.len};
+    struct file *file = file_open(path, FILE_CREATE_NEW, err);
+    if (file == NULL)
+        return false;
+    // Its name begins with 0600; only then may others get to it.
+    bool ok = file_write(file, 0, &piece, 1, err) && file_set_mode(file, mode, err) &&
+              file_sync(file, err);
+    file_close(&file);
+    return ok;
+}
+
+static bool has_password(const struct import_found *f)
+{
+    return import_kept(f) == f && f->user != NULL && f->secret == IMPORT_SECRET_CLEAR;
+}
+
+// NULL, or the first of them that is there already.
+static const char *in_the_way(struct import *im, const struct import_layout *layout)
+{
+    for (const struct import_found *f = im->found; f != NULL; f = f->next)
+        if (has_password(f) && path_exists(import_password_file(im, layout, f)))
+            return import_password_file(im, layout, f);
+    return NULL;
+}
+
+static bool write_passwords(struct import *im, const struct import_layout *layout, struct err *err)
+{
+    struct buf line;
+    bool ok = dir_make(layout->dir, 0700, err);
+    buf_init(&line, 64 * 1024);
+    for (const struct import_found *f = im->found; ok && f != NULL; f = f->next) {
+        if (!has_password(f))
+            continue;
+        buf_clear(&line);
+        buf_printf(&line, "%s\n", f->password);
+        ok = write_file(import_password_file(im, layout, f), buf_str(&line), 0600, err);
+        explicit_bzero(line.data, line.len);
+    }
+    buf_free(&line);
+    return ok && dir_sync(layout->dir, err);
+}
+
+static void remove_passwords(struct import *im, const struct import_layout *layout)
+{
+    struct err err;
+    for (const struct import_found *f = im->found; f != NULL; f = f->next)
+        if (has_password(f))
+            path_remove(import_password_file(im, layout, f), &err);
+}
+
+static int refuse(const struct wishes *w, const char *path, struct str yaml)
+{
+    fprintf(stderr,
+            "waypost: %s exists and is left as it is; to use this, put what follows into it, or "
+            "name another file\n",
+            path);
+    if (!w->json)
+        fwrite(yaml.ptr, 1, yaml.len, stdout);
+    return EX_CANTCREAT;
+}
+
+static int write_all(struct import *im, const struct wishes *w, const struct import_layout *layout,
+                     struct str yaml)
+{
+    struct err err = {0};
+    const char *other;
+    if (path_exists(w->write))
+        return refuse(w, w->write, yaml);
+    if (layout->passwords && (other = in_the_way(im, layout)) != NULL) {
+        fprintf(stderr,
+                "waypost: %s exists and is left as it is; move it away, or name another "
+                "directory\n",
+                other);
+        return EX_CANTCREAT;
+    }
+    bool ok = !layout->passwords || write_passwords(im, layout, &err);
+    // Root's is for a daemon of another user; there is no secret in it.
+    ok = ok && write_file(w->write, yaml, host_uid() == 0 ? 0644 : 0600, &err);
+    if (ok)
+        return 0;
+    if (layout->passwords)
+        remove_passwords(im, layout);
+    fprintf(stderr, "waypost: %s\n", err.text);
+    return EX_CANTCREAT;
+}
+
+// ---- saying ----
+
+static void say_yaml(struct str yaml)
+{
+    struct str line;
+    printf("\nthe configuration would be\n");
+    while (str_split(&yaml, '\n', &line))
+        printf("    %.*s\n", STR_FMT(line));
+}
+
+static bool any_clear(const struct import *im)
+{
+    for (const struct import_found *f = im->found; f != NULL; f = f->next)
+        if (has_password(f))
+            return true;
+    return false;
+}
+
+static void say_next(struct import *im, const struct wishes *w, const struct import_layout *layout)
+{
+    const char *file = w->write != NULL ? w->write : default_file, *name = NULL;
+    for (const struct import_found *f = im->found; name == NULL && f != NULL; f = f->next)
+        name = import_kept(f) == f ? f->name : NULL;
+    printf("\nnext\n");
+    if (w->write == NULL)
+        printf("  waypost import --write %s%s\n", file,
+               any_clear(im) ? " --passwords /etc/waypost" : "");
+    else if (host_uid() == 0 && layout->passwords && any_clear(im))
+        printf("  chown waypost: %s %s/*.pw    (when the daemon runs as the user waypost)\n",
+               layout->dir, layout->dir);
+    printf("  waypost config check %s\n  waypost gateway test %s\n", file, name);
+}
+
+static int nothing(struct import *im, const struct wishes *w)
+{
+    fprintf(stderr, "waypost: no outgoing server was found that could be used%s\n",
+            w->home_count == 0 ? "; no home directory was looked at, see --home" : "");
+    if (w->only != NULL)
+        fprintf(stderr, "  looked at: %s\n", w->only->places);
+    else if (host_uid() == 0)
+        fprintf(stderr, "  as root, name the homes of those who send: --home /home/NAME\n");
+    return EX_UNAVAILABLE;
+}
+
+static int answer_json(struct import *im, const struct wishes *w,
+                       const struct import_layout *layout, struct str yaml, size_t count)
+{
+    struct buf out;
+    int status = count == 0         ? nothing(im, w)
+                 : w->write != NULL ? write_all(im, w, layout, yaml)
+                                    : 0;
+    struct json j = main_json(&out);
+    import_json(im, layout, &j);
+    json_text(&j, "written", count > 0 && status == 0 ? w->write : NULL);
+    json_str(&j, "yaml", count > 0 ? yaml : STR(""));
+    main_json_print(&j);
+    return status;
+}
+
+static int answer(struct import *im, const struct wishes *w, const struct import_layout *layout,
+                  struct str yaml, size_t count)
+{
+    struct buf text;
+    buf_init(&text, TEXT_BYTES);
+    import_show(im, layout, &text);
+    // A file that is refused is the answer by itself.
+    int status = count > 0 && w->write != NULL ? write_all(im, w, layout, yaml) : 0;
+    if (status == 0)
+        fwrite(text.data, 1, text.len, stdout);
+    buf_free(&text);
+    if (count == 0)
+        return nothing(im, w);
+    if (status != 0)
+        return status;
+    if (w->write == NULL)
+        say_yaml(yaml);
+    else
+        printf("\nwritten: %s\n", w->write);
+    say_next(im, w, layout);
+    return 0;
+}
+
+// Absolute, because the configuration takes relative paths from its own directory.
+static const char *absolute(struct import *im, const char *path)
+{
+    char here[PATH_MAX];
+    if (path[0] == '/' || path[0] == '\0' || realpath(".", here) == NULL)
+        return path;
+    return arena_printf(im->arena, "%s/%s", here, path);
+}
+
+static const char *password_dir(struct import *im, const struct wishes *w)
+{
+    const char *path = w->passwords;
+    if (path == NULL)
+        path = w->write != NULL ? w->write : default_file;
+    struct str dir = str_of(absolute(im, path));
+    if (w->passwords == NULL)
+        while (dir.len > 0 && dir.ptr[dir.len - 1] != '/')
+            dir.len--;
+    while (dir.len > 1 && dir.ptr[dir.len - 1] == '/')
+        dir.len--;
+    return arena_str(im->arena, dir);
+}
+
+int cmd_import(const struct main_options *options, int argc, char **argv)
+{
+    struct wishes w = {0};
+    struct buf yaml;
+    int status = read_wishes(argc, argv, &w);
+    if (status != 0)
+        return status;
+    struct import *im = import_new(NULL, w.root != NULL ? w.root : "");
+    struct import_layout layout = {password_dir(im, &w), w.passwords != NULL};
+    im->root = absolute(im, im->root);
+    for (size_t i = 0; i < w.home_count; i++)
+        w.homes[i] = absolute(im, w.homes[i]);
+    import_read(im, w.only, w.homes, w.home_count);
+    size_t count = import_settle(im);
+    buf_init(&yaml, TEXT_BYTES);
+    if (count > 0)
+        import_yaml(im, &layout, &yaml);
+    status = w.json ? answer_json(im, &w, &layout, buf_str(&yaml), count)
+                    : answer(im, &w, &layout, buf_str(&yaml), count);
+    buf_free(&yaml);
+    import_free(&im);
+    return status;
+}
