@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "deliver/dial.h"
+#include "deliver/lookup.h"
 #include "deliver/mx.h"
 #include "deliver/pool.h"
 
@@ -29,6 +30,7 @@ struct deliver {
     struct loop *loop;
     struct names *names;
     struct pool *pool;
+    struct lookups *lookups;
     struct link attempts;
     unsigned generation; // of connections: older ones are not kept
     struct buf key;
@@ -524,6 +526,7 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     d->loop = loop;
     d->names = names;
     d->pool = pool_new(loop);
+    d->lookups = lookups_new(loop, names);
     list_init(&d->attempts);
     buf_init(&d->key, LIMIT_CONFIG_FILE);
     buf_init(&d->spare, TRANSCRIPT);
@@ -548,6 +551,7 @@ void deliver_free(struct deliver **deliver)
         }
         finish_local(a, "shutting down");
     }
+    lookups_free(&d->lookups);
     pool_free(&d->pool);
     forget_shy(d);
     map_free(&d->shy);
@@ -555,6 +559,16 @@ void deliver_free(struct deliver **deliver)
     buf_free(&d->spare);
     xfree(d->slice);
     xfree(d);
+}
+
+struct lookups *deliver_lookups(struct deliver *d)
+{
+    return d->lookups;
+}
+
+struct loop *deliver_loop(struct deliver *d)
+{
+    return d->loop;
 }
 
 struct close_idle {

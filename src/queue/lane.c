@@ -16,7 +16,9 @@
 enum {
     WINDOW_DIRECT = 2,   // first connections to a destination of direct delivery
     WINDOW_GATEWAY = 20, // to a gateway: it is ours, and was chosen to take our mail
-    SWEEP_SLICE = 512,
+    SWEEP_SLICE = 20000, // legs a turn at most, and so many between two looks at the clock, and
+    SWEEP_LOOK = 64,     // before another lane has its turn
+    SWEEP_TURN = 256,
     REST_GATEWAY_MS = 5 * 1000,
     REST_GATEWAY_MAX_MS = 5 * 60 * 1000,
     REST_DIRECT_MS = 30 * 1000,
@@ -53,6 +55,17 @@ static bool resting(struct queue *q, const struct lane *lane)
     return lane->rest_until_ms > q->now_ms;
 }
 
+// Somebody in it may go, as far as the plan is concerned.
+static bool planned(const struct lane *lane)
+{
+    if (!lane->replan)
+        return lane->count > 0;
+    for (int p = 0; p < PRIORITIES; p++)
+        if (lane->counts[p] > lane->sweep_left[p])
+            return true;
+    return false;
+}
+
 // The allowance of its gateway is used up for mail of that priority.
 static bool spent(struct queue *q, const struct lane *lane, int priority)
 {
@@ -70,8 +83,8 @@ static bool all_spent(struct queue *q, const struct lane *lane)
 
 static void set_ready(struct queue *q, struct lane *lane)
 {
-    if (lane->count > 0 && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&
-        !lane->replan && room_of(q, lane) > 0 && !all_spent(q, lane))
+    if (planned(lane) && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&
+        room_of(q, lane) > 0 && !all_spent(q, lane))
         list_append(&q->ready, &lane->ready);
 }
 
@@ -114,6 +127,20 @@ static unsigned first_window(struct queue *q, const struct lane *lane)
 
 enum { KEY_MAX = 512 };
 
+static void init_lane(struct lane *lane)
+{
+    lane->latency_ms = -1;
+    lane->patience = 1;
+    for (int i = 0; i < PRIORITIES; i++)
+        list_init(&lane->waiting[i]);
+}
+
+void lane_aside(struct lane *lane)
+{
+    init_lane(lane);
+    lane->closed = lane->aside = true;
+}
+
 struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain)
 {
     char key[KEY_MAX];
@@ -126,10 +153,7 @@ struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain)
     lane->key = str_make(xstrndup(key, len), len);
     lane->domain = lane->key.ptr + strlen(name) + 1;
     lane->gateway = gateway;
-    lane->latency_ms = -1;
-    lane->patience = 1;
-    for (int i = 0; i < PRIORITIES; i++)
-        list_init(&lane->waiting[i]);
+    init_lane(lane);
     lane->window = first_window(q, lane);
     bind_rate(q, lane);
     map_put(q->lanes, lane->key, lane);
@@ -182,18 +206,22 @@ void lane_free_all(struct queue *q)
 
 // ---- The gate of a probing gateway ----
 
+static void sweep_other(struct queue *q, struct lane *other, bool search)
+{
+    bool swept = link_in_list(&other->sweep);
+    other->search = search && (!swept || other->search);
+    if (other->count > 0 && (!swept || !search))
+        lane_sweep_start(q, other);
+}
+
 // Everyone who waits elsewhere may ask anew: a way has opened. `search`: only until one was found.
 static void sweep_others(struct queue *q, struct lane *lane, bool search)
 {
     size_t pos = 0;
-    for (struct lane *other; (other = map_next(q->lanes, &pos)) != NULL;) {
-        if (other == lane || other->count == 0 || (!resting(q, other) && !other->probing))
-            continue;
-        bool swept = link_in_list(&other->sweep);
-        other->search = search && (!swept || other->search);
-        if (!swept || !search)
-            lane_sweep_start(q, other);
-    }
+    for (struct lane *other; (other = map_next(q->lanes, &pos)) != NULL;)
+        if (other != lane && (resting(q, other) || other->probing))
+            sweep_other(q, other, search);
+    sweep_other(q, &q->aside, search);
 }
 
 // Open: whoever comes next may try it. Closed: someone does, and to all others it still rests.
@@ -223,7 +251,7 @@ static void end_probing(struct queue *q, struct lane *lane)
 // Nobody left in it: its gate opens, or its place is given up after a while.
 static void lane_emptied(struct queue *q, struct lane *lane)
 {
-    if (lane->count > 0 || lane->active > 0)
+    if (lane->count > 0 || lane->active > 0 || lane->aside)
         return;
     set_gate(q, lane, true);
     if (is_direct(q, lane) && !heap_has(&lane->wake))
@@ -317,16 +345,18 @@ void leg_remove(struct queue *q, struct leg *leg)
     lane_emptied(q, lane);
 }
 
-// The urgent first, but each so many-th time the lowest, so that nobody starves.
+// The urgent first, but each so many-th time the lowest, so that nobody starves. While all is being
+// planned anew only those go who have been: they stand behind the others.
 static struct leg *next_leg(struct queue *q, struct lane *lane)
 {
     bool lowest = ++lane->turns % LOW_TURN == 0;
     for (int i = 0; i < PRIORITIES; i++) {
         int p = lowest ? i : PRIORITIES - 1 - i;
-        if (spent(q, lane, p))
+        if (spent(q, lane, p) || (lane->replan && lane->counts[p] <= lane->sweep_left[p]))
             continue;
-        if (!list_empty(&lane->waiting[p]))
-            return container_of(lane->waiting[p].next, struct leg, in_lane);
+        const struct link *list = &lane->waiting[p];
+        if (!list_empty(list))
+            return container_of(lane->replan ? list->prev : list->next, struct leg, in_lane);
     }
     return NULL;
 }
@@ -459,6 +489,17 @@ static void begin_probing(struct queue *q, struct lane *lane)
     set_gate(q, lane, true);
 }
 
+void lane_fresh(struct queue *q, struct lane *lane)
+{
+    if (lane->closed)
+        return;
+    end_probing(q, lane);
+    end_rest(q, lane);
+    lane->failures = 0;
+    lane->window = first_window(q, lane);
+    set_ready(q, lane);
+}
+
 void lane_end_rest(struct queue *q, struct lane *lane)
 {
     if (lane->rest_until_ms <= 1)
@@ -499,11 +540,31 @@ void lane_sweep_start(struct queue *q, struct lane *lane)
     queue_wake(q);
 }
 
+// Whoever is planned anew starts at the head of its chain.
+static void forget_steps(struct qmsg *m, const struct leg *leg)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (m->rcpts[i].leg == leg->number)
+            m->rcpts[i].step = 0;
+}
+
+static void sweep_one(struct queue *q, struct lane *lane, struct leg *leg)
+{
+    struct qmsg *m = leg_msg(leg);
+    if (lane->replan)
+        forget_steps(m, leg);
+    leg_remove(q, leg);
+    qmsg_reconsider(q, m);
+    qmsg_finish_if_done(q, m);
+}
+
+// A short lane is not kept waiting by a long one: they take turns.
 void lane_sweep_some(struct queue *q)
 {
-    for (int i = 0; i < SWEEP_SLICE; i++) {
+    int64_t end_us = clock_mono_us() + (int64_t)LIMIT_REPLAN_MS * 1000;
+    for (int i = 1; i <= SWEEP_SLICE; i++) {
         struct lane *lane = list_first(&q->sweeps, struct lane, sweep);
-        if (lane == NULL)
+        if (lane == NULL || (i % SWEEP_LOOK == 0 && clock_mono_us() >= end_us))
             return;
         struct leg *leg = next_swept(lane);
         if (leg == NULL) {
@@ -512,12 +573,36 @@ void lane_sweep_some(struct queue *q)
             set_ready(q, lane);
             continue;
         }
-        struct qmsg *m = leg_msg(leg);
-        leg_remove(q, leg);
-        qmsg_reconsider(q, m);
-        qmsg_finish_if_done(q, m);
+        sweep_one(q, lane, leg);
+        if (i % SWEEP_TURN == 0 && link_in_list(&lane->sweep)) {
+            list_remove(&lane->sweep);
+            list_append(&q->sweeps, &lane->sweep);
+        }
     }
-    queue_wake(q);
+}
+
+static void replan_lane(struct queue *q, struct lane *lane)
+{
+    list_remove(&lane->ready);
+    lane->replan = lane->count > 0;
+    lane->search = false;
+    lane_sweep_start(q, lane);
+}
+
+void lane_replan_all(struct queue *q)
+{
+    bool *shut = xcalloc(q->conf->gateway_count, sizeof(*shut));
+    for (uint32_t i = 0; i < q->conf->gateway_count; i++)
+        shut[i] = !q->conf->gateways[i].enabled || planning_shut(q, i);
+    // What can go now comes first: who had no way, then those whose way is open.
+    replan_lane(q, &q->aside);
+    for (int later = 0; later < 2; later++) {
+        size_t pos = 0;
+        for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
+            if ((lane->closed || shut[lane->gateway]) == (later == 1))
+                replan_lane(q, lane);
+    }
+    xfree(shut);
 }
 
 void lane_shift_clock(struct queue *q, int64_t by_ms)
@@ -563,12 +648,8 @@ void lane_rebind(struct queue *q)
             q->direct_resting += lane->rest_until_ms > 0;
         else if (!lane->closed && lane->probing)
             q->open_gates += q->gateways[lane->gateway].rest_until_ms == 0;
-        list_remove(&lane->ready);
-        lane->replan = lane->count > 0;
-        lane->search = false;
-        lane_sweep_start(q, lane);
-        set_ready(q, lane);
     }
+    lane_replan_all(q);
 }
 
 // ---- Dispatch ----
@@ -757,6 +838,7 @@ static bool dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     j->msg = m;
     j->lane = lane;
     j->conf_age = q->conf_age;
+    j->place_age = q->place_age;
     qmsg_envelope(q, m, arena, e);
     bool more;
     j->charge = held;
@@ -807,8 +889,8 @@ void lane_dispatch(struct queue *q)
         if (lane == NULL)
             return;
         list_remove(&lane->ready);
-        if (lane->count == 0 || resting(q, lane) || lane->closed || lane->replan ||
-            room_of(q, lane) == 0 || !rate_allows(q, lane))
+        if (!planned(lane) || resting(q, lane) || lane->closed || room_of(q, lane) == 0 ||
+            !rate_allows(q, lane))
             continue; // whatever changes this puts it back
         if (!lane->proven && is_direct(q, lane) && q->unproven >= max_unproven) {
             list_append(&q->unproven_wait, &lane->ready);

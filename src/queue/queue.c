@@ -208,8 +208,27 @@ static const struct last *why_late(struct qmsg *m, const struct qrcpt *r)
     return leg != NULL && leg->lane->failures > 0 ? leg->lane->trouble : NULL;
 }
 
+int64_t rcpt_next_ms(struct qmsg *m, const struct qrcpt *r)
+{
+    if (r->leg != 0 && (!qmsg_leg(m, r->leg)->lane->aside || r->next_s == UINT32_MAX))
+        return 0;
+    return (int64_t)r->next_s * 1000;
+}
+
+static bool may_expire(struct queue *q, const struct qmsg *m)
+{
+    if (end_of(q, m) <= q->now_ms || q->conf->queue.expire_tries > 0)
+        return true;
+    for (size_t i = 0; i < m->count; i++)
+        if ((m->rcpts[i].flags & RCPT_RETURN) != 0)
+            return true;
+    return false;
+}
+
 static void expire(struct queue *q, struct qmsg *m)
 {
+    if (!may_expire(q, m))
+        return;
     uint32_t *index = xmalloc(m->count * sizeof(*index));
     struct outcome *outcomes = NULL;
     size_t n = 0;
@@ -259,7 +278,7 @@ static void warn_if_late(struct queue *q, struct qmsg *m)
         late[n].index = (uint32_t)i;
         late[n].state = RCPT_WAITING;
         late[n].tries = r->tries;
-        late[n].next_ms = r->leg == 0 ? (int64_t)r->next_s * 1000 : 0;
+        late[n].next_ms = rcpt_next_ms(m, r);
         if (r->last != NULL)
             late[n].outcome = r->last->outcome;
         n++;
@@ -271,148 +290,12 @@ static void warn_if_late(struct queue *q, struct qmsg *m)
     xfree(late);
 }
 
-// ---- Planning ----
-
-static uint32_t gateway_by_name(struct queue *q, const char *name)
-{
-    const struct conf_gateway *g = name != NULL ? conf_gateway_find(q->conf, str_of(name)) : NULL;
-    return g != NULL ? g->index : UINT32_MAX;
-}
-
-// A recipient in doubt asks only the gateway it was with, until its time is over.
-static bool plan_doubt(struct queue *q, struct qmsg *m, struct qrcpt *r, struct plan *plan)
-{
-    if ((r->flags & RCPT_DOUBT) == 0)
-        return false;
-    uint32_t same = gateway_by_name(q, r->last != NULL ? r->last->gateway : NULL);
-    if ((int64_t)r->doubt_until_s * 1000 <= q->now_ms || same == UINT32_MAX ||
-        !q->conf->gateways[same].enabled) {
-        r->flags &= (uint8_t)~RCPT_DOUBT;
-        return false;
-    }
-    *plan = (struct plan){.kind = PLAN_GO, .gateway = same, .step = 0, .route = -1};
-    return true;
-}
-
-int64_t queue_retry_delay(struct queue *q, unsigned tries)
-{
-    const struct conf *c = q->conf;
-    if (c->queue.retry_count == 0)
-        return HOUSEKEEPING_MS;
-    size_t at = tries > 0 ? tries - 1 : 0;
-    int64_t delay = c->queue.retry_ms[at < c->queue.retry_count ? at : c->queue.retry_count - 1];
-    // Up to a tenth later, so that mail deferred together does not come back together.
-    return delay + (int64_t)random_below((uint64_t)(delay / 10) + 1);
-}
-
-// The way rests because of what it said to this very message: that it asks again must not wake or
-// rest the way for all others.
-static bool was_answered(const struct qrcpt *r)
-{
-    return r->class == OUTCOME_AUTH || r->class == OUTCOME_QUOTA ||
-           r->class == OUTCOME_REPUTATION || r->class == OUTCOME_BUSY || r->class == OUTCOME_DOUBT;
-}
-
-static void no_way(struct queue *q, struct qrcpt *r)
-{
-    struct outcome o = {.class = OUTCOME_LOCAL};
-    snprintf(o.text, sizeof(o.text), "no gateway that is enabled may carry it; it waits");
-    if (r->last == NULL)
-        settle_remember(q, r, NULL, &o);
-    r->next_s = (uint32_t)((q->now_ms + HOUSEKEEPING_MS) / 1000);
-}
-
-// In its lane it is planned anew when the doubt ends, or another step of its chain comes of age.
-static uint32_t look_again(const struct queue *q, const struct qrcpt *r, const struct plan *plan)
-{
-    if ((r->flags & RCPT_DOUBT) != 0)
-        return r->doubt_until_s;
-    if (plan->kind != PLAN_WAIT || plan->age_ms == INT64_MAX)
-        return UINT32_MAX;
-    return (uint32_t)((plan->age_ms + 999) / 1000);
-}
-
-static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i)
-{
-    struct qrcpt *r = &m->rcpts[i];
-    struct str domain = envelope_domain(e->rcpts[i].address);
-    struct plan_input in = {
-        .conf = q->conf,
-        .gateways = q->gateways,
-        .envelope = e,
-        .rcpt = e->rcpts[i].address,
-        .size = m->body_size,
-        .now_ms = q->now_ms,
-        .age_ms = q->now_ms - m->accepted_ms,
-        .tries = r->tries,
-        .from_step = r->step,
-        .last_class = (enum outcome_class)r->class,
-        .share = m->id,
-        .direct_rest_ms = lane_direct_rest(q, domain),
-    };
-    struct plan plan;
-    if (!plan_doubt(q, m, r, &plan))
-        plan = plan_next(&in);
-    if (plan.kind == PLAN_END) {
-        // The round is over. When the chain's ways rest, wait for them in their lane; when one is
-        // open, it was this message they would not take, so the retry clock says when to ask again.
-        r->step = 0;
-        in.from_step = 0;
-        plan = plan_next(&in);
-        if (plan.kind == PLAN_GO || (plan.kind == PLAN_WAIT && was_answered(r))) {
-            r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
-            return;
-        }
-    }
-    if (plan.kind == PLAN_NONE) {
-        no_way(q, r);
-        return;
-    }
-    if (plan.kind == PLAN_WAIT && !plan.rests) {
-        // Waits for its age, not for a gateway.
-        r->next_s = (uint32_t)((plan.age_ms + 999) / 1000);
-        return;
-    }
-    r->step = plan.step > 0 ? (uint8_t)(plan.step - 1) : 0;
-    bool direct = q->conf->gateways[plan.gateway].kind == GATEWAY_DIRECT;
-    lane_add(q, lane_for(q, plan.gateway, direct ? domain : STR("")), m, i);
-    r->next_s = look_again(q, r, &plan);
-}
-
 void qmsg_age(struct queue *q, struct qmsg *m)
 {
     if (m->held)
         return;
     expire(q, m);
     warn_if_late(q, m);
-}
-
-static bool is_due(const struct queue *q, const struct qrcpt *r)
-{
-    return !rcpt_state_final(r->state) &&
-           (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) == 0 &&
-           (int64_t)r->next_s * 1000 <= q->now_ms;
-}
-
-void qmsg_plan(struct queue *q, struct qmsg *m)
-{
-    bool any = false;
-    for (size_t i = 0; i < m->count; i++) {
-        if (!is_due(q, &m->rcpts[i]))
-            continue;
-        any = true;
-        if (m->rcpts[i].leg != 0)
-            leg_remove(q, qmsg_leg(m, m->rcpts[i].leg));
-    }
-    if (!any)
-        return;
-    struct arena *arena = arena_new();
-    struct envelope e;
-    qmsg_envelope(q, m, arena, &e);
-    for (size_t i = 0; i < m->count; i++)
-        if (m->rcpts[i].leg == 0 && is_due(q, &m->rcpts[i]))
-            plan_rcpt(q, m, &e, i);
-    arena_free(&arena);
 }
 
 void qmsg_reconsider(struct queue *q, struct qmsg *m)
@@ -484,8 +367,12 @@ static void arm(struct queue *q)
         next = due->due;
     if (wake != NULL && wake->due < next)
         next = wake->due;
+    if (pick_due(q) < next)
+        next = pick_due(q);
     if (quota_due(q) < next)
         next = quota_due(q);
+    if (!list_empty(&q->sweeps) || q->diff != NULL)
+        next = q->now_ms; // by the timer, so that the loop serves all others in between
     timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
 }
 
@@ -510,7 +397,9 @@ static void on_turn(void *ctx)
         qmsg_reconsider(q, m);
         qmsg_finish_if_done(q, m);
     }
+    place_turn(q);
     lane_sweep_some(q);
+    diff_some(q);
     lane_dispatch(q);
     arm(q);
 }
@@ -733,6 +622,11 @@ struct queue *queue_new(struct conf *conf)
     list_init(&q->sweeps);
     list_init(&q->unproven_wait);
     q->gateways = xcalloc(conf->gateway_count, sizeof(*q->gateways));
+    lane_aside(&q->aside);
+    q->exchangers = map_new();
+    q->place.picked = q->chosen = UINT32_MAX;
+    q->addresses = xcalloc(conf->gateway_count, sizeof(*q->addresses));
+    q->route_hits = xcalloc(conf->route_count + 1, sizeof(*q->route_hits));
     atomic_init(&q->recipients, 0);
     atomic_init(&q->recipients_max, conf->queue.max_recipients);
     return q;
@@ -746,6 +640,7 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     timer_init(&q->timer, parts->loop, on_timer, q);
     queue_now(q);
     quota_start(q);
+    place_start(q);
     record_doubts(q);
     queue_wake(q);
 }
@@ -779,7 +674,7 @@ void queue_check_idle(struct queue *q)
 
 size_t queue_busy(const struct queue *q)
 {
-    return q->active + q->returns;
+    return q->active + q->returns + q->lookups;
 }
 
 bool queue_has_room(struct queue *q, struct err *why)
@@ -809,13 +704,9 @@ void queue_reload(struct queue *q, struct conf *conf)
     q->conf = conf_ref(conf);
     q->conf_age++;
     atomic_store(&q->recipients_max, conf->queue.max_recipients);
-    size_t pos = 0;
-    for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
-        for (size_t i = 0; i < m->count; i++)
-            if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
-                m->rcpts[i].step = 0;
     queue_now(q);
     quota_bind(q);
+    place_reload(q, before);
     lane_rebind(q);
     conf_unref(&before);
     queue_wake(q);
@@ -840,6 +731,9 @@ void queue_free(struct queue **qp)
         m->jobs = 0;
         qmsg_finish_if_done(q, m);
     }
+    diff_free(q);
+    exchangers_free(q);
+    place_free(q);
     lane_free_all(q);
     quota_free(q);
     heap_free(&q->due);

@@ -21,6 +21,7 @@
 #include "queue/queue_view.h"
 #include "route/judge.h"
 #include "route/plan.h"
+#include "watch/watch.h"
 
 #include <stdatomic.h>
 
@@ -36,7 +37,8 @@ enum {
     RCPT_BUSY = 1,    // in a transaction
     RCPT_CLOSING = 2, // its end is being written
     RCPT_DOUBT = 4,
-    RCPT_RETURN = 8, // is to be returned at next_s (notices have a rate)
+    RCPT_RETURN = 8,  // is to be returned at next_s (notices have a rate)
+    RCPT_ROUTED = 16, // counted among those who took its route
 };
 struct qrcpt {
     uint32_t next_s; // wall clock; not before; in a lane: to be planned anew then
@@ -95,6 +97,7 @@ struct qmsg {
     uint32_t priority : 2;
     uint32_t held : 1;
     uint32_t warn_slot : 1; // the notice of delay has its turn at warn_s
+    uint32_t mark : 1;      // equal to queue.diff_mark: seen by the dry run under way
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
     // Then packed_len bytes of the packed envelope, without accepted_ms and what is in common.
@@ -116,7 +119,8 @@ struct lane {
     bool probing;          // woke from a rest, one transaction decides
     bool forget;           // an empty lane with failures that goes the next time it is looked at
     bool closed;           // its gateway is gone or disabled
-    bool replan;           // after a reload: nothing goes before every leg was planned anew
+    bool aside;            // no way out: who is here waits for something to change; always closed
+    bool replan;           // no leg goes before it was planned anew (those behind sweep_left were)
     bool search;           // this sweep only looks for a message that may probe an open gate
     int64_t rest_until_ms; // wall clock; 0: well; while probing 1
     struct heap_node wake; // in queue.lane_clock: end of rest, or tokens again
@@ -153,14 +157,46 @@ struct qjob {
     size_t loop;
     uint32_t *index; // of each recipient
     char *gateway_name;
-    unsigned conf_age; // q->conf_age when it was planned
-    bool unproven;     // counted in q->unproven
+    unsigned conf_age;  // q->conf_age when it was planned
+    unsigned place_age; // q->place_age then
+    bool unproven;      // counted in q->unproven
     struct quota_charge charge;
+};
+
+// A learnt or pinned detour, beside its place in queue.detours.plan.
+struct detour {
+    char *provider;
+    char *gateway;    // name; it may come back with a reload
+    int64_t until_ms; // wall clock; INT64_MAX: pinned
+    char *why;
 };
 
 struct queue {
     struct conf *conf;
     unsigned conf_age; // counts reloads: steps of an older chain mean nothing
+    // Where the machine is, and what follows from it.
+    struct watch_snapshot *where; // NULL before the first
+    unsigned place_age;           // counts changes: a connection begun before one may just break
+    struct plan_place place;
+    struct net_addr *addresses; // of each gateway, as last heard; by index of conf
+    unsigned minute_of_week;
+    int64_t replan_ms; // mono; of the latest beginning of planning all anew; 0: it is over
+    uint32_t chosen;   // the gateway ordinary mail takes, UINT32_MAX: none, or not known yet
+    bool chosen_known;
+    int64_t picked_until_ms;  // wall clock; 0: no end by time
+    uint64_t picked_networks; // that held when it was picked
+    struct lane aside;
+    struct map *exchangers; // of domains that rules or detours asked for
+    size_t lookups;         // under way
+    struct {
+        struct plan_detour *plan; // those that lead somewhere in this configuration
+        size_t count;
+        struct detour *all;
+        size_t all_count;
+    } detours;
+    uint64_t *route_hits; // by route; the last is the default chain's
+    struct diff *diff;    // under way
+    bool diff_mark;
     struct queue_parts parts;
     bool started, stopping;
     struct quotas *quotas; // quota.h; NULL before the start
@@ -225,10 +261,53 @@ void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of dela
 void qmsg_reconsider(struct queue *q, struct qmsg *m); // both, and the heap
 void qmsg_finish_if_done(struct queue *q, struct qmsg *m); // frees it when nothing is left
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane);
-void queue_now(struct queue *q);                            // reads the clocks, follows jumps
-int64_t queue_retry_delay(struct queue *q, unsigned tries); // ms until the attempt after so many
-void queue_check_idle(struct queue *q);                     // after something under way ended
+void queue_now(struct queue *q);                             // reads the clocks, follows jumps
+int64_t queue_retry_delay(struct queue *q, unsigned tries);  // ms until the attempt after so many
+void queue_check_idle(struct queue *q);                      // after something under way ended
+int64_t rcpt_next_ms(struct qmsg *m, const struct qrcpt *r); // for the record: not before
 bool queue_record(struct queue *q, const struct store_op *ops, size_t count);
+
+// planning.c
+struct plan_input planning_input(struct queue *q, const struct qmsg *m, const struct envelope *e,
+                                 size_t i);
+bool planning_shut(struct queue *q, uint32_t gateway); // by where the machine is
+// The only gateway a recipient in doubt may ask; UINT32_MAX: it is not in doubt (any more).
+uint32_t planning_doubt(struct queue *q, const struct qrcpt *r);
+bool class_of_network(enum outcome_class class); // offline, net, dns, tls
+
+// place.c
+void place_start(struct queue *q); // what the state remembers
+void place_reload(struct queue *q, const struct conf *before);
+void place_turn(struct queue *q); // picks and detours that are over, the active gateway
+void place_free(struct queue *q);
+unsigned place_minute(int64_t wall_ms); // of the week, local time, from Monday 00:00
+void queue_replan(struct queue *q);     // everything that waits, in slices
+
+// pick.c
+void pick_start(struct queue *q);
+void pick_reload(struct queue *q, const struct conf *before);
+void pick_check(struct queue *q); // ends it when its time or its network is over
+int64_t pick_due(const struct queue *q);
+
+// exchangers.c: the mail exchangers of domains, looked up once for all who ask.
+void exchangers_fill(struct queue *q, struct str domain, struct plan_input *in);
+struct lane *exchangers_ask(struct queue *q, struct str domain); // wait here for them
+// `done` runs when they are known, or known not to be had; also at once.
+void exchangers_when(struct queue *q, struct str domain, void (*done)(void *ctx), void *ctx);
+void exchangers_forget_trouble(struct queue *q); // the network is another: ask again
+void exchangers_free(struct queue *q);
+
+// detour.c
+void detour_start(struct queue *q);
+void detour_bind(struct queue *q);  // after a reload: names to indexes
+void detour_check(struct queue *q); // forgets what is over
+void detour_learn(struct queue *q, uint64_t id, const struct outcome *refused,
+                  const char *gateway); // it worked instead
+void detour_free(struct queue *q);
+
+// diff.c
+void diff_some(struct queue *q); // a slice
+void diff_free(struct queue *q);
 
 // lane.c
 struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain);
@@ -241,10 +320,13 @@ void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms);
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms);
 void lane_busy(struct queue *q, struct lane *lane); // "too many connections": fewer from now
 void lane_sweep_start(struct queue *q, struct lane *lane);
-void lane_sweep_some(struct queue *q);
+void lane_sweep_some(struct queue *q); // for LIMIT_REPLAN_MS at most
 void lane_wake_due(struct queue *q);
 void lane_free_all(struct queue *q);
 void lane_rebind(struct queue *q);                      // after a reload
+void lane_aside(struct lane *lane);                     // a new one without a way out
+void lane_fresh(struct queue *q, struct lane *lane);    // its trouble is forgotten, as if untried
+void lane_replan_all(struct queue *q);                  // nothing goes before it was planned anew
 void lane_end_rest(struct queue *q, struct lane *lane); // now, whatever its clock says
 void lane_shift_clock(struct queue *q, int64_t by_ms);
 struct leg *qmsg_leg(struct qmsg *m, unsigned number);

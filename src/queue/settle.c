@@ -62,19 +62,7 @@ void settle_remember(struct queue *q, struct qrcpt *r, const char *gateway, cons
 // Does the chain name a way for what would otherwise be final (`on: [refused]`)?
 static bool chain_goes_on(struct queue *q, const struct qjob *j, size_t i)
 {
-    const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
-    struct plan_input in = {
-        .conf = q->conf,
-        .gateways = q->gateways,
-        .envelope = j->job.envelope,
-        .rcpt = j->job.rcpts[i].rcpt.address,
-        .now_ms = q->now_ms,
-        .age_ms = q->now_ms - j->msg->accepted_ms,
-        .tries = r->tries,
-        .from_step = r->step,
-        .last_class = (enum outcome_class)r->class,
-        .share = j->msg->id,
-    };
+    struct plan_input in = planning_input(q, j->msg, j->job.envelope, j->index[i]);
     return plan_next(&in).kind == PLAN_GO;
 }
 
@@ -100,6 +88,31 @@ static void begin_doubt(struct queue *q, struct qrcpt *r)
         r->next_s = now_s + half;
 }
 
+// Begun where the machine no longer is: that it came to nothing says nothing about here. What is in
+// doubt stays so, but nobody rests for it.
+static struct verdict since_moved(const struct queue *q, const struct qjob *j,
+                                  const struct outcome *o, struct verdict v)
+{
+    if (j->place_age == q->place_age)
+        return v;
+    if (class_of_network(o->class))
+        return (struct verdict){.action = VERDICT_NEXT};
+    if (o->class == OUTCOME_DOUBT)
+        v.rests_gateway = false;
+    return v;
+}
+
+// Direct delivery was unwelcome there, and this way was not.
+static void learn_detour(struct queue *q, const struct qjob *j, const struct qrcpt *r)
+{
+    if (r->last == NULL || r->last->outcome.class != OUTCOME_REPUTATION ||
+        r->last->gateway == NULL || j->job.gateway->kind == GATEWAY_DIRECT)
+        return;
+    const struct conf_gateway *refused = conf_gateway_find(q->conf, str_of(r->last->gateway));
+    if (refused != NULL && refused->kind == GATEWAY_DIRECT)
+        detour_learn(q, j->msg->id, &r->last->outcome, j->gateway_name);
+}
+
 // Applies the verdict to the recipient; true when it is to be returned.
 static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
 {
@@ -111,12 +124,13 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
     if (v.counts && r->tries < UINT16_MAX)
         r->tries++;
     if (v.action == VERDICT_DONE) {
+        learn_detour(q, j, r);
         r->state = o->relayed ? RCPT_RELAYED : RCPT_DELIVERED;
         r->flags = 0;
         return false;
     }
     settle_remember(q, r, j->gateway_name, o);
-    bool same_chain = j->conf_age == q->conf_age;
+    bool same_chain = j->conf_age == q->conf_age && j->place_age == q->place_age;
     r->step = same_chain && r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
     r->class = (uint8_t)o->class;
     switch (v.action) {
@@ -184,12 +198,11 @@ static void record_results(struct queue *q, struct qjob *j, const bool *failing)
         const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
         if (failing[i])
             continue;
-        results[n++] =
-            (struct store_rcpt_result){.index = j->index[i],
-                                       .state = (enum rcpt_state)r->state,
-                                       .tries = r->tries,
-                                       .next_ms = r->leg == 0 ? (int64_t)r->next_s * 1000 : 0,
-                                       .outcome = j->job.rcpts[i].outcome};
+        results[n++] = (struct store_rcpt_result){.index = j->index[i],
+                                                  .state = (enum rcpt_state)r->state,
+                                                  .tries = r->tries,
+                                                  .next_ms = rcpt_next_ms(j->msg, r),
+                                                  .outcome = j->job.rcpts[i].outcome};
     }
     if (n == 0)
         return;
@@ -264,7 +277,7 @@ void settle_job(struct deliver_job *job)
     for (size_t i = 0; i < job->count; i++) {
         struct outcome *o = &job->rcpts[i].outcome;
         judge_classify(o, job->conf, job->gateway);
-        verdicts[i] = judge_verdict(o, job->conf, job->gateway);
+        verdicts[i] = since_moved(q, j, o, judge_verdict(o, job->conf, job->gateway));
         failing[i] = apply(q, j, i, verdicts[i]);
         if (failing[i])
             m->rcpts[j->index[i]].flags |= RCPT_CLOSING;

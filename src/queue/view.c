@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What others see of the queue, and the orders of administrators.
 #include "queue/queue_int.h"
-#include "route/explain.h"
 #include "base/base64.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -118,7 +117,7 @@ static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
     v->tries = r->tries;
     v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) != 0;
     v->in_doubt = (r->flags & RCPT_DOUBT) != 0;
-    v->next_ms = r->leg != 0 ? 0 : (int64_t)r->next_s * 1000;
+    v->next_ms = rcpt_next_ms(m, r);
     v->gateway = r->last != NULL && r->last->gateway != NULL ? r->last->gateway : "";
     if (r->last != NULL)
         v->last = r->last->outcome;
@@ -329,59 +328,5 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
     log_info("dropped", id, "by %s", who);
     xfree(results);
     qmsg_finish_if_done(q, m);
-    return true;
-}
-
-// ---- Explaining ----
-
-enum { EXPLAIN_BYTES = 1 << 20 };
-
-static struct plan_input plan_of(struct queue *q, const struct envelope *e, struct str rcpt)
-{
-    return (struct plan_input){.conf = q->conf,
-                               .gateways = q->gateways,
-                               .envelope = e,
-                               .rcpt = rcpt,
-                               .now_ms = q->now_ms,
-                               .direct_rest_ms = lane_direct_rest(q, envelope_domain(rcpt))};
-}
-
-void queue_explain_envelope(struct queue *q, const struct envelope *envelope, struct str rcpt,
-                            uint64_t size, const struct queue_assume *assume, bool json,
-                            void (*done)(void *ctx, struct str text), void *ctx)
-{
-    struct plan_input in = plan_of(q, envelope, rcpt);
-    struct buf out;
-    buf_init(&out, EXPLAIN_BYTES);
-    struct json j = json_to(&out);
-    in.size = size;
-    if (json)
-        explain_json(&in, &j);
-    else
-        explain_text(&in, &out);
-    done(ctx, buf_str(&out));
-    buf_free(&out);
-}
-
-bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *assume,
-                   struct buf *text_out, struct json *json_out)
-{
-    struct qmsg *m = idmap_get(q->messages, id);
-    if (m == NULL)
-        return false;
-    struct arena *arena = arena_new();
-    struct envelope e;
-    qmsg_envelope(q, m, arena, &e);
-    for (size_t i = 0; i < m->count; i++) {
-        if (!is_waiting(&m->rcpts[i]))
-            continue;
-        struct plan_input in = plan_of(q, &e, e.rcpts[i].address);
-        in.size = m->body_size;
-        if (json_out != NULL)
-            explain_json(&in, json_out);
-        else
-            explain_text(&in, text_out);
-    }
-    arena_free(&arena);
     return true;
 }

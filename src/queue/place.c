@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: ISC
+// Where the machine is, and what changes for the mail when that changes.
+//
+// A change is said once in the log, and not in the timeline of each message that waits: a million
+// notes would say the same. The timeline names the gateway of each attempt, and that is where a
+// change of way is seen.
+#include "queue/queue_int.h"
+#include "base/mem.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#pragma weak watch_in_subnet
+#pragma weak watch_snapshot_ref
+#pragma weak watch_snapshot_unref
+
+// ---- What is near ----
+
+static bool in_subnet(const struct queue *q, const struct conf_gateway *g)
+{
+    struct net_addr literal;
+    if (q->where == NULL || g->kind == GATEWAY_DIRECT || g->unix_path != NULL)
+        return false;
+    for (size_t i = 0; i < g->pinned_count; i++)
+        if (watch_in_subnet(q->where, &g->pinned[i], &q->conf->choice))
+            return true;
+    if (g->pinned_count > 0)
+        return false;
+    if (net_addr_parse_ip(str_of(g->host), &literal))
+        return watch_in_subnet(q->where, &literal, &q->conf->choice);
+    const struct net_addr *heard = &q->addresses[g->index];
+    return heard->family != NET_NONE && watch_in_subnet(q->where, heard, &q->conf->choice);
+}
+
+static void look_around(struct queue *q)
+{
+    const struct watch_snapshot *s = q->where;
+    // A snapshot made for another configuration says nothing of this one's networks; the watch
+    // makes one for this at once.
+    bool ours = s != NULL && s->network_count == q->conf->network_count;
+    q->place.networks = ours ? s->holding : 0;
+    q->place.offline = s != NULL && s->offline;
+    q->place.captive = s != NULL && s->captive;
+    q->place.metered = s != NULL && s->metered;
+    for (size_t i = 0; i < q->conf->gateway_count; i++)
+        q->gateways[i].in_subnet = in_subnet(q, &q->conf->gateways[i]);
+}
+
+void queue_gateway_address(struct queue *q, const char *gateway, const struct net_addr *addr)
+{
+    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(gateway));
+    if (g == NULL)
+        return;
+    q->addresses[g->index] = *addr;
+    bool before = q->gateways[g->index].in_subnet, now = in_subnet(q, g);
+    q->gateways[g->index].in_subnet = now;
+    if (before == now || !q->conf->choice.subnet)
+        return;
+    log_info("subnet", 0, "%s lies %s our subnets", g->name, now ? "inside" : "outside of");
+    queue_replan(q);
+}
+
+struct watch_snapshot *queue_where(struct queue *q)
+{
+    return q->where;
+}
+
+// ---- A change ----
+
+void queue_replan(struct queue *q)
+{
+    lane_replan_all(q);
+    q->replan_ms = q->mono_ms;
+    queue_wake(q);
+}
+
+static void forget_trouble(struct queue *q)
+{
+    size_t pos = 0;
+    for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
+        if (lane->failures > 0 && lane->trouble != NULL &&
+            class_of_network(lane->trouble->outcome.class))
+            lane_fresh(q, lane);
+}
+
+void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
+{
+    watch_snapshot_unref(&q->where);
+    q->where = watch_snapshot_ref(now);
+    look_around(q);
+    q->place_age++;
+    if (!q->started)
+        return;
+    queue_now(q);
+    pick_check(q);
+    if (q->stopping)
+        return;
+    // What stands may hang on an address that is gone.
+    for (size_t i = 0; i < q->parts.loop_count; i++)
+        deliver_close_idle(q->parts.delivers[i]);
+    forget_trouble(q);
+    exchangers_forget_trouble(q);
+    log_info("network", 0, "%s; what waits is planned anew (%llu recipients)", what,
+             (unsigned long long)atomic_load(&q->recipients));
+    queue_replan(q);
+}
+
+// ---- The gateway of ordinary mail ----
+
+static void ordinary(struct queue *q, struct envelope *e, struct plan_input *in)
+{
+    *e = (struct envelope){
+        .sender = STR("someone@example.org"), .client = STR("local"), .priority = PRIORITY_NORMAL};
+    *in = (struct plan_input){.conf = q->conf,
+                              .gateways = q->gateways,
+                              .place = &q->place,
+                              .envelope = e,
+                              .rcpt = STR("someone@example.com"),
+                              .mx_failed = true,
+                              .now_ms = q->now_ms,
+                              .minute_of_week = q->minute_of_week};
+}
+
+// Why a step is not taken: "rests, the connection failed".
+static void say_state(struct queue *q, const struct plan_input *in, const struct conf_step *step,
+                      char *out, size_t size)
+{
+    int64_t until = 0;
+    enum plan_state state = plan_step_state(in, step, &until);
+    const struct conf_gateway *g = &q->conf->gateways[step->gateway];
+    const struct lane *lane = g->kind != GATEWAY_DIRECT ? lane_for(q, g->index, STR("")) : NULL;
+    static const char *const words[STEP_STATES] = {[STEP_OPEN] = "is open",
+                                                   [STEP_DISABLED] = "is disabled",
+                                                   [STEP_NETWORK] = "is bound to another network",
+                                                   [STEP_OFFLINE] = "cannot be reached offline",
+                                                   [STEP_SENDER] = "carries other senders",
+                                                   [STEP_SIZE] = "takes smaller mail",
+                                                   [STEP_QUOTA] = "has used up its quota",
+                                                   [STEP_RESTS] = "rests",
+                                                   [STEP_EARLY_TRIES] = "comes later",
+                                                   [STEP_EARLY_TIME] = "comes later",
+                                                   [STEP_CLASS] = "is for other trouble",
+                                                   [STEP_HOURS] = "is for other hours"};
+    bool rests = state == STEP_RESTS && lane != NULL && lane->trouble != NULL;
+    snprintf(out, size, "%s %s%s%s", g->name, words[state], rests ? ", " : "",
+             rests ? judge_reason(&lane->trouble->outcome) : "");
+}
+
+const char *queue_active_gateway(struct queue *q, char why[256])
+{
+    struct envelope e;
+    struct plan_input in;
+    struct plan_chain c;
+    char states[256] = "";
+    size_t len = 0;
+    ordinary(q, &e, &in);
+    struct plan plan = plan_next(&in);
+    plan_chain(&in, &c);
+    size_t end = plan.kind == PLAN_GO && plan.step > 0 ? plan.step - 1 : c.count;
+    for (size_t i = 0; i < end && i < c.count && len < sizeof(states); i++) {
+        char one[160];
+        say_state(q, &in, &c.steps[i], one, sizeof(one));
+        len +=
+            (size_t)snprintf(states + len, sizeof(states) - len, "%s%s", len > 0 ? "; " : "", one);
+    }
+    if (plan.kind != PLAN_GO) {
+        snprintf(why, 256, "%.*s", 255, states[0] != '\0' ? states : "no gateway may be used");
+        return NULL;
+    }
+    enum plan_rank rank = end < c.count ? (enum plan_rank)c.rank[end] : RANK_FALLBACK;
+    snprintf(why, 256, "%s%s%.*s", plan_rank_name(rank), states[0] != '\0' ? "; " : "", 200,
+             states);
+    return q->conf->gateways[plan.gateway].name;
+}
+
+// Where a gateway stands in the chain of ordinary mail.
+static size_t stands(const struct plan_chain *c, uint32_t gateway)
+{
+    size_t i = 0;
+    while (i < c->count && c->steps[i].gateway != gateway)
+        i++;
+    return i;
+}
+
+static void say_change(struct queue *q, const struct plan_input *in, uint32_t before)
+{
+    struct plan_chain c;
+    char why[256];
+    const char *now = queue_active_gateway(q, why);
+    plan_chain(in, &c);
+    if (now == NULL) {
+        log_warn("no-way", 0, "ordinary mail has no way out now and waits: %s", why);
+        return;
+    }
+    size_t from = before != UINT32_MAX ? stands(&c, before) : c.count, to = stands(&c, q->chosen);
+    if (from < to)
+        log_warn("failover", 0, "mail goes through %s now: %s", now, why);
+    else if (from < c.count)
+        log_info("failback", 0, "mail goes through %s again: %s", now, why);
+    else
+        log_info("active", 0, "mail goes through %s: %s", now, why);
+}
+
+static void watch_chosen(struct queue *q)
+{
+    struct envelope e;
+    struct plan_input in;
+    ordinary(q, &e, &in);
+    struct plan plan = plan_next(&in);
+    uint32_t now = plan.kind == PLAN_GO ? plan.gateway : UINT32_MAX, before = q->chosen;
+    // Direct delivery is the way of ordinary mail for want of gateways: nothing to tell.
+    bool known = q->chosen_known;
+    q->chosen_known = true;
+    q->chosen = now;
+    if (known && now != before)
+        say_change(q, &in, before);
+}
+
+// ---- Turns ----
+
+// The hours of routes: when a minute of the week lies on another side of one of their bounds, mail
+// that waits may have another way.
+static bool crossed(const struct conf *conf, unsigned from, unsigned to)
+{
+    enum { WEEK = 7 * 24 * 60 };
+    unsigned passed = (to + WEEK - from) % WEEK;
+    for (size_t i = 0; i < conf->route_count; i++) {
+        const struct conf_route *r = &conf->routes[i];
+        for (size_t k = 0; k < r->hours_count; k++)
+            if ((r->hours[k].begin % WEEK + WEEK - from - 1) % WEEK < passed ||
+                (r->hours[k].end % WEEK + WEEK - from - 1) % WEEK < passed)
+                return true;
+    }
+    return false;
+}
+
+unsigned place_minute(int64_t wall_ms)
+{
+    enum { DAY = 24 * 60, MONDAY = 3 }; // 1970-01-01 was a Thursday
+    int64_t minutes = wall_ms / 60000 + clock_utc_offset_minutes(wall_ms);
+    return (unsigned)((minutes + MONDAY * DAY) % (7 * DAY));
+}
+
+static void follow_hours(struct queue *q)
+{
+    if (!q->conf->asks_hours)
+        return;
+    unsigned before = q->minute_of_week, now = place_minute(q->now_ms);
+    q->minute_of_week = now;
+    if (before != now && crossed(q->conf, before, now))
+        queue_replan(q);
+}
+
+void place_turn(struct queue *q)
+{
+    follow_hours(q);
+    pick_check(q);
+    detour_check(q);
+    watch_chosen(q);
+    if (q->replan_ms == 0 || !list_empty(&q->sweeps))
+        return;
+    log_debug("replanned", 0, "all that waits was planned anew within %lld ms",
+              (long long)(q->mono_ms - q->replan_ms));
+    q->replan_ms = 0;
+}
+
+// ---- Life ----
+
+void place_start(struct queue *q)
+{
+    q->minute_of_week = place_minute(q->now_ms);
+    pick_start(q);
+    detour_start(q);
+}
+
+void place_reload(struct queue *q, const struct conf *before)
+{
+    struct net_addr *addresses = xcalloc(q->conf->gateway_count, sizeof(*addresses));
+    for (size_t i = 0; i < q->conf->gateway_count; i++) {
+        const struct conf_gateway *g = &q->conf->gateways[i],
+                                  *old = conf_gateway_find(before, str_of(g->name));
+        if (old != NULL && strcmp(old->host, g->host) == 0)
+            addresses[i] = q->addresses[old->index];
+    }
+    xfree(q->addresses);
+    q->addresses = addresses;
+    xfree(q->route_hits);
+    q->route_hits = xcalloc(q->conf->route_count + 1, sizeof(*q->route_hits));
+    q->chosen_known = false;
+    pick_reload(q, before);
+    detour_bind(q);
+    q->minute_of_week = place_minute(q->now_ms);
+    look_around(q);
+}
+
+void place_free(struct queue *q)
+{
+    if (q->where != NULL)
+        watch_snapshot_unref(&q->where);
+    detour_free(q);
+    xfree(q->addresses);
+    xfree(q->route_hits);
+}
+
+const uint64_t *queue_route_hits(struct queue *q)
+{
+    return q->route_hits;
+}
