@@ -281,7 +281,7 @@ static void check_login(struct reader *r, const struct conf_gateway *g, const st
     bool password = g->password != NULL;
     // A misspelt `password` has been told already.
     for (const struct yaml_node *n = at->first; n != NULL && !password; n = n->next)
-        password = conf_key_hides(n->key->text);
+        password = conf_key_hides(n->key->text) && !str_eq(n->key->text, STR("socks_password"));
     if (g->user != NULL && !password)
         reader_error(r, place(at, yaml_get(at, "user") != NULL ? "user" : "url"),
                      "the user has no password; add: password: !file /etc/waypost/%s.pw", g->name);
@@ -356,12 +356,21 @@ static bool covers(const char *const *many, size_t many_count, const char *const
     return few_count > 0;
 }
 
+// Has it conditions besides recipients and senders?
+static bool asks_more(const struct conf_route *route)
+{
+    return route->client_count > 0 || route->client_range_count > 0 || route->listener_count > 0 ||
+           route->mx_count > 0 || route->larger > 0 || route->smaller > 0 ||
+           route->header_count > 0 || route->classes != 0 || route->networks != 0 ||
+           route->not_networks != 0 || route->hours_count > 0;
+}
+
 static void check_reach(struct reader *r, size_t later)
 {
     const struct conf_route *b = &r->conf->routes[later];
     for (size_t i = 0; i < later && i < COMPARED_ROUTES; i++) {
         const struct conf_route *a = &r->conf->routes[i];
-        if (!covers(a->to, a->to_count, b->to, b->to_count) ||
+        if (asks_more(a) || !covers(a->to, a->to_count, b->to, b->to_count) ||
             !covers(a->from, a->from_count, b->from, b->from_count))
             continue;
         reader_warn(r, r->route_at[later],

@@ -115,12 +115,14 @@ struct conf_gateway {
     bool fallback;                  // the one when nothing else fits the network (AR-7)
     const char *interface;          // leave through this one only; NULL: any
     const struct conf_socks *socks; // NULL: none
+    const char *socks_password;     // also in socks
     const char *const *senders;     // globs the envelope sender must match; empty: any
     size_t sender_count;
     uint64_t message_size;          // larger mail goes elsewhere; 0: no limit but the server's
     uint64_t quota[UNITS][PERIODS]; // 0: no limit
     unsigned reserve_percent;       // of each quota, kept for urgent mail
     const char *quota_zone;         // name of the time zone whose days count; NULL: local
+    unsigned line;                  // in the file; 0: built in
     struct {
         int64_t every_ms; // 0: only while it rests
         enum conf_probe_depth depth;
@@ -149,6 +151,8 @@ enum conf_mode {
     MODE_DOMAINS,
     MODE_ALWAYS
 };
+// Words of a mode's `on` that stand for several classes; the others are enum outcome_class.
+enum { MODE_ON_LAN = 24, MODE_ON_SMTP = 25 };
 
 // Minutes of the week from Monday 00:00, local time: [begin, end), end may lie behind the week's
 // end.
@@ -183,8 +187,15 @@ struct conf_route {
     uint64_t networks, not_networks; // sets; 0: any
     const struct conf_hours *hours;
     size_t hours_count;
-    enum conf_mode mode; // what `via` was made from; MODE_NONE: written out
-    bool keep_failed;    // what fails is kept on hold instead of returned (PC-20)
+    // What `via` was made from; MODE_NONE: written out, and the rest of these is unset.
+    enum conf_mode mode;
+    const uint32_t *mode_gateways;
+    size_t mode_gateway_count;
+    uint32_t mode_on; // set of 1 << enum outcome_class, MODE_ON_*; 0: the default set
+    uint32_t mode_tries;
+    int64_t mode_ms;
+    bool smarthost;   // made from conf.smarthost
+    bool keep_failed; // what fails is kept on hold instead of returned (PC-20)
     const struct conf_step *via;
     size_t via_count;
     unsigned line; // in the file, for explanations
@@ -217,6 +228,9 @@ struct conf_choice {
     enum conf_sticky sticky;     // how long a pick by hand holds
     int64_t sticky_ms;           // STICKY_TIME
 };
+
+// ISMail's switch (IS-9, IS-10, IS-23): made into a route behind all others when it is read.
+enum conf_smarthost_on { SMARTHOST_TEMP, SMARTHOST_PERM, SMARTHOST_BOTH };
 
 struct conf {
     atomic_uint refs;
@@ -252,6 +266,11 @@ struct conf {
     bool asks_mx, asks_hours;
     const char *const *asks_headers; // lower-case names kept with each message
     size_t ask_header_count;
+    struct {
+        uint32_t gateway; // UINT32_MAX: none
+        bool exclusive;   // everything through it, nothing direct
+        enum conf_smarthost_on on;
+    } smarthost;
 
     struct {
         const int64_t *retry_ms; // delays before the 2nd, 3rd ... attempt; the last repeats

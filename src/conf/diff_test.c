@@ -30,11 +30,11 @@ static void differences_are_told(void **state)
         {"", "gateways: {isp: {url: \"lmtp+unix:///run/x\"}}",
          "+ gateway isp (lmtp unix:/run/x)\n"},
         {"gateways: {isp: {url: \"smtp://me@a.example\", password: eins}}",
-         "gateways: {isp: {url: \"smtps://me@a.example\", password: zwei, rate: 30/min}}",
+         "gateways: {isp: {url: \"smtps://me@a.example\", password: zwei, limits: {rate: 30/min}}}",
          "~ gateway isp: url: smtp a.example:587 -> smtp a.example:465\n"
          "~ gateway isp: tls: required -> implicit\n"
          "~ gateway isp: password changed\n"
-         "~ gateway isp: rate: no limit -> 30 in 1m\n"},
+         "~ gateway isp: limits.rate: no limit -> 30 in 1m\n"},
         {"gateways: {isp: {url: \"smtp://a.example\", priority: high}}",
          "gateways: {isp: {url: \"smtp://a.example\", priority: 7}}",
          "~ gateway isp: priority: high -> 7\n"},

@@ -6,7 +6,7 @@
 #include "sys/file.h"
 #include "sys/host.h"
 
-enum { NAME_MAX_BYTES = 64, CHAIN_MAX = 64 };
+enum { NAME_MAX_BYTES = 64 };
 
 void reader_error(struct reader *r, const struct yaml_node *at, const char *format, ...)
 {
@@ -62,9 +62,13 @@ static void unknown_key(struct reader *r, const struct yaml_node *key, const cha
     for (size_t i = 0; i < conf_future_count; i++) {
         const char *name = conf_key_under(conf_futures[i].path, prefix);
         if (name != NULL && str_eq(key->text, str_of(name))) {
-            reader_error(r, key, "`%s` is not available in this version%s%s", name,
-                         conf_futures[i].instead != NULL ? "; " : "",
-                         conf_futures[i].instead != NULL ? conf_futures[i].instead : "");
+            if (conf_futures[i].moved)
+                reader_error(r, key, "`%s` stands under limits now: %s", name,
+                             conf_futures[i].instead);
+            else
+                reader_error(r, key, "`%s` is not available in this version%s%s", name,
+                             conf_futures[i].instead != NULL ? "; " : "",
+                             conf_futures[i].instead != NULL ? conf_futures[i].instead : "");
             return;
         }
     }
@@ -94,7 +98,7 @@ static const struct conf_key *find_key(const char *prefix, struct str name)
     return NULL;
 }
 
-static bool wants_map(struct reader *r, const struct yaml_node *node, const char *what)
+bool reader_wants_map(struct reader *r, const struct yaml_node *node, const char *what)
 {
     if (node->kind == YAML_MAP)
         return true;
@@ -103,12 +107,9 @@ static bool wants_map(struct reader *r, const struct yaml_node *node, const char
     return false;
 }
 
-static void read_chain(struct reader *r, const struct yaml_node *node, struct conf_route *route);
-static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t *index_out);
-
 // The keys of one map into the struct they belong to. Named entries and records wait: they are read
 // in their own order.
-static void read_map(struct reader *r, const struct yaml_node *map, const char *prefix, void *base)
+void reader_map(struct reader *r, const struct yaml_node *map, const char *prefix, void *base)
 {
     for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
         const struct conf_key *key = find_key(prefix, n->key->text);
@@ -118,13 +119,15 @@ static void read_map(struct reader *r, const struct yaml_node *map, const char *
         }
         switch (key->type) {
         case CONF_SECTION:
-            if (wants_map(r, n, conf_key_name(key)))
-                read_map(r, n, arena_printf(r->arena, "%s.", key->path), base);
+            if (reader_wants_map(r, n, conf_key_name(key)))
+                reader_map(r, n, arena_printf(r->arena, "%s.", key->path), base);
             break;
-        case CONF_CHAIN: read_chain(r, n, base); break;
-        case CONF_GATEWAY: find_gateway(r, n, &((struct conf_step *)base)->gateway); break;
+        case CONF_CHAIN: route_chain(r, n, base); break;
+        case CONF_CLIENTS: route_clients(r, n, base); break;
+        case CONF_HEADERS: route_headers(r, n, base); break;
         case CONF_NAMED:
         case CONF_RECORDS:
+        case CONF_SOCKS:
         case CONF_URL: break;
         default: value_read(r, key, n, base); break;
         }
@@ -141,7 +144,7 @@ static const char *belongs(const char *path, const char *prefix)
     return strstr(rest, "NAME") == NULL && strstr(rest, "[]") == NULL ? rest : NULL;
 }
 
-static void set_defaults(struct reader *r, const char *prefix, void *base)
+void reader_defaults(struct reader *r, const char *prefix, void *base)
 {
     for (size_t i = 0; i < conf_key_count; i++)
         if (belongs(conf_keys[i].path, prefix) != NULL)
@@ -149,7 +152,7 @@ static void set_defaults(struct reader *r, const char *prefix, void *base)
 }
 
 // Is `name` there after all, but misspelt?
-static bool misspelt(const struct yaml_node *map, const char *prefix, const char *name)
+bool reader_misspelt(const struct yaml_node *map, const char *prefix, const char *name)
 {
     for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
         struct conf_nearest nearest = {0};
@@ -160,17 +163,22 @@ static bool misspelt(const struct yaml_node *map, const char *prefix, const char
     return false;
 }
 
-static void require_keys(struct reader *r, const struct yaml_node *map, const char *prefix)
+void reader_missing(struct reader *r, const struct yaml_node *at, const struct conf_key *key)
+{
+    const char *name = conf_key_name(key);
+    reader_error(r, at, "`%s` is missing: %s%s%s", name, conf_type_words(key),
+                 key->example != NULL ? "; for example: " : "",
+                 key->example != NULL ? arena_printf(r->arena, "%s: %s", name, key->example) : "");
+}
+
+void reader_require(struct reader *r, const struct yaml_node *map, const char *prefix)
 {
     for (size_t i = 0; i < conf_key_count; i++) {
         const struct conf_key *key = &conf_keys[i];
         const char *name = conf_key_under(key->path, prefix);
         if (name != NULL && key->fallback == NULL && key->unset == NULL &&
-            yaml_get(map, name) == NULL && !misspelt(map, prefix, name))
-            reader_error(r, map->key != NULL ? map->key : map, "`%s` is missing: %s%s%s", name,
-                         conf_type_words(key), key->example != NULL ? "; for example: " : "",
-                         key->example != NULL ? arena_printf(r->arena, "%s: %s", name, key->example)
-                                              : "");
+            yaml_get(map, name) == NULL && !reader_misspelt(map, prefix, name))
+            reader_missing(r, map->key != NULL ? map->key : map, key);
     }
 }
 
@@ -189,7 +197,7 @@ static const struct yaml_node *entries(struct reader *r, const char *key, size_t
 {
     const struct yaml_node *map = yaml_get(r->root, key);
     *count_out = 0;
-    if (map == NULL || !wants_map(r, map, key))
+    if (map == NULL || !reader_wants_map(r, map, key))
         return NULL;
     const struct conf_key *row = conf_key_find(key);
     if ((int64_t)map->count > row->max) {
@@ -207,6 +215,26 @@ static const struct yaml_node *entries(struct reader *r, const char *key, size_t
     return map->first;
 }
 
+const struct yaml_node *reader_records(struct reader *r, const char *key, size_t *count_out)
+{
+    const struct yaml_node *node = yaml_get(r->root, key);
+    const struct conf_key *row = conf_key_find(key);
+    *count_out = 0;
+    if (node == NULL || yaml_is_empty(node))
+        return NULL;
+    if (node->kind != YAML_LIST) {
+        reader_error(r, node, "%s is a list: each of them begins with a dash", key);
+        return NULL;
+    }
+    if ((int64_t)node->count > row->max) {
+        reader_error(r, node->key, "%s has %zu entries; at most %lld are possible", key,
+                     node->count, (long long)row->max);
+        return NULL;
+    }
+    *count_out = node->count;
+    return node->first;
+}
+
 static void read_listeners(struct reader *r)
 {
     static const char *const built_in[] = {"127.0.0.1:25", "[::1]:25"};
@@ -217,20 +245,20 @@ static void read_listeners(struct reader *r)
     for (const struct yaml_node *n = first; n != NULL; n = n->next, l++) {
         l->name = arena_str(r->arena, n->key->text);
         r->listener_at[l - list] = n;
-        set_defaults(r, "listeners.NAME.", l);
+        reader_defaults(r, "listeners.NAME.", l);
         if (n->kind != YAML_MAP) {
             reader_error(r, n->key, "a listener is a map of keys: %s: {address: \"127.0.0.1:25\"}",
                          l->name);
             continue;
         }
-        read_map(r, n, "listeners.NAME.", l);
-        require_keys(r, n, "listeners.NAME.");
+        reader_map(r, n, "listeners.NAME.", l);
+        reader_require(r, n, "listeners.NAME.");
     }
     if (count == 0) {
         struct net_addr *at = arena_alloc(r->arena, 2 * sizeof(*at));
         for (size_t i = 0; i < 2; i++)
             net_addr_parse(str_of(built_in[i]), 25, &at[i]);
-        set_defaults(r, "listeners.NAME.", l);
+        reader_defaults(r, "listeners.NAME.", l);
         l->name = "local";
         l->addresses = at;
         l->address_count = 2;
@@ -240,23 +268,55 @@ static void read_listeners(struct reader *r)
     r->conf->listener_count = (size_t)(l - list);
 }
 
+static void read_networks(struct reader *r)
+{
+    size_t count;
+    const struct yaml_node *first = entries(r, "networks", &count);
+    struct conf_network *list = arena_alloc(r->arena, (count + 1) * sizeof(*list)), *net = list;
+    r->network_at = arena_alloc(r->arena, (count + 1) * sizeof(*r->network_at));
+    for (const struct yaml_node *n = first; n != NULL; n = n->next, net++) {
+        net->name = arena_str(r->arena, n->key->text);
+        net->line = n->key->place.line;
+        r->network_at[net - list] = n;
+        reader_defaults(r, "networks.NAME.", net);
+        if (n->kind == YAML_MAP)
+            reader_map(r, n, "networks.NAME.", net);
+        else
+            reader_error(r, n->key, "a network is a map of keys: %s: {address: 10.20.0.0/16}",
+                         net->name);
+    }
+    r->conf->networks = list;
+    r->conf->network_count = (size_t)(net - list);
+}
+
+// A gateway may be its url alone.
+static const struct yaml_node *url_of(const struct yaml_node *n)
+{
+    bool alone = n != NULL && n->kind == YAML_SCALAR && n->tag.len == 0 && !yaml_is_empty(n);
+    return alone ? n : yaml_get(n, "url");
+}
+
 // What the keys leave open is settled by the url.
 static void read_gateway(struct reader *r, const struct yaml_node *n, struct conf_gateway *g)
 {
     bool direct = strcmp(g->name, "direct") == 0;
-    const struct yaml_node *url = yaml_get(n, "url");
-    if (n != NULL && n->kind != YAML_MAP && !(direct && yaml_is_empty(n))) {
-        reader_error(r, n->key, "a gateway is a map of keys: %s: {url: \"smtp://host\"}", g->name);
+    const struct yaml_node *url = url_of(n), *socks = yaml_get(n, "socks");
+    if (n != NULL && n->kind != YAML_MAP && (direct || url == NULL) &&
+        !(direct && yaml_is_empty(n))) {
+        reader_error(r, n->key, "a gateway is a map of keys: %s: {%s}", g->name,
+                     direct ? "tls: required" : "url: \"smtp://host\"");
         return;
     }
     g->tls = TLS_WANTED;
-    if (n != NULL)
-        read_map(r, n, "gateways.NAME.", g);
+    if (n != NULL && n->kind == YAML_MAP)
+        reader_map(r, n, "gateways.NAME.", g);
     g->host = "";
+    if (socks != NULL)
+        g->socks = socks_read(r, n, socks, g);
     if (direct) {
         g->kind = GATEWAY_DIRECT;
         g->port = g->direct_port;
-    } else if (url == NULL && misspelt(n, "gateways.NAME.", "url")) {
+    } else if (url == NULL && reader_misspelt(n, "gateways.NAME.", "url")) {
         return;
     } else if (url == NULL) {
         reader_error(r, n->key, "`url` is missing; for example: url: \"smtp://mail.isp.example\"");
@@ -281,9 +341,10 @@ static void read_gateways(struct reader *r)
     for (const struct yaml_node *n = first; n != NULL || !direct; g++) {
         g->name = n != NULL ? arena_str(r->arena, n->key->text) : "direct";
         g->index = (uint32_t)(g - list);
+        g->line = n != NULL ? n->key->place.line : 0;
         r->gateway_at[g->index] = n;
         direct |= strcmp(g->name, "direct") == 0;
-        set_defaults(r, "gateways.NAME.", g);
+        reader_defaults(r, "gateways.NAME.", g);
         read_gateway(r, n, g);
         n = n != NULL ? n->next : NULL;
     }
@@ -291,76 +352,27 @@ static void read_gateways(struct reader *r)
     r->conf->gateway_count = (size_t)(g - list);
 }
 
-static void find_gateway(struct reader *r, const struct yaml_node *at, uint32_t *index_out)
+static void read_replies(struct reader *r)
 {
-    struct conf_nearest nearest = {0};
-    if (at->kind != YAML_SCALAR || at->tag.len > 0) {
-        reader_error(r, at, "a gateway's name is plain text");
-        return;
-    }
-    const struct conf_gateway *g = conf_gateway_find(r->conf, at->text);
-    if (g != NULL) {
-        *index_out = g->index;
-        return;
-    }
-    for (size_t i = 0; i < r->conf->gateway_count && r->report->count < CONF_REPORT_MAX; i++)
-        conf_nearest_offer(&nearest, at->text, r->conf->gateways[i].name);
-    reader_error(r, at, "there is no gateway %s%s", reader_quote(r, at->text),
-                 reader_suggest(r, &nearest));
-}
-
-static void read_chain(struct reader *r, const struct yaml_node *node, struct conf_route *route)
-{
-    struct yaml_node alone = *node;
-    alone.next = NULL;
-    const struct yaml_node *step = node->kind == YAML_LIST ? node->first : &alone;
-    size_t count = node->kind == YAML_LIST ? node->count : 1;
-    if (count == 0 || yaml_is_empty(node)) {
-        reader_error(r, node, "a route needs at least one gateway; for example: via: [direct]");
-        return;
-    }
-    if (count > CHAIN_MAX) {
-        reader_error(r, node, "a route has at most %d gateways", CHAIN_MAX);
-        return;
-    }
-    struct conf_step *steps = arena_alloc(r->arena, count * sizeof(*steps));
-    route->via = steps;
-    for (; step != NULL; step = step->next) {
-        struct conf_step *s = &steps[route->via_count++];
-        if (step->kind != YAML_MAP) {
-            find_gateway(r, step, &s->gateway);
-            continue;
-        }
-        read_map(r, step, "routes[].via[].", s);
-        require_keys(r, step, "routes[].via[].");
-    }
-}
-
-static void read_routes(struct reader *r)
-{
-    const struct yaml_node *node = yaml_get(r->root, "routes");
-    if (node == NULL || yaml_is_empty(node))
-        return;
-    if (node->kind != YAML_LIST) {
-        reader_error(r, node, "routes is a list: each route begins with a dash");
-        return;
-    }
-    struct conf_route *list = arena_alloc(r->arena, (node->count + 1) * sizeof(*list)),
-                      *route = list;
-    r->route_at = arena_alloc(r->arena, (node->count + 1) * sizeof(*r->route_at));
-    for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+    size_t count;
+    const struct yaml_node *first = reader_records(r, "replies", &count);
+    struct conf_reply *list = arena_alloc(r->arena, (count + 1) * sizeof(*list)), *reply = list;
+    r->reply_at = arena_alloc(r->arena, (count + 1) * sizeof(*r->reply_at));
+    for (const struct yaml_node *n = first; n != NULL; n = n->next) {
         if (n->kind != YAML_MAP) {
-            reader_error(r, n, "a route is a map of keys: {to: \"*@example.org\", via: [direct]}");
+            reader_error(r, n,
+                         "a reply is a map of keys: {code: 550, text: \"*limit*\", class: "
+                         "quota}");
             continue;
         }
-        r->route_at[route - list] = n;
-        route->line = n->place.line;
-        read_map(r, n, "routes[].", route);
-        require_keys(r, n, "routes[].");
-        route++;
+        r->reply_at[reply - list] = n;
+        reply->line = n->place.line;
+        reader_map(r, n, "replies[].", reply);
+        reader_require(r, n, "replies[].");
+        reply++;
     }
-    r->conf->routes = list;
-    r->conf->route_count = (size_t)(route - list);
+    r->conf->replies = list;
+    r->conf->reply_count = (size_t)(reply - list);
 }
 
 static struct conf *fill(struct reader *r)
@@ -375,8 +387,11 @@ static struct conf *fill(struct reader *r)
                      "`hostname: mail.example.org`");
         return conf;
     }
-    set_defaults(r, "", conf);
-    read_map(r, r->root, "", conf);
+    reader_defaults(r, "", conf);
+    conf->smarthost.gateway = UINT32_MAX;
+    read_networks(r);
+    read_gateways(r);
+    reader_map(r, r->root, "", conf);
     if (conf->hostname == NULL) {
         char name[256];
         host_name(name);
@@ -385,8 +400,8 @@ static struct conf *fill(struct reader *r)
     if (conf->loops == 0)
         conf->loops = (uint32_t)host_cores();
     read_listeners(r);
-    read_gateways(r);
-    read_routes(r);
+    routes_read(r);
+    read_replies(r);
     check_all(r);
     return conf;
 }

@@ -8,7 +8,9 @@
 
 static const char *bound_text(struct arena *arena, const struct conf_key *key, int64_t value)
 {
-    if (key->type == CONF_TIME || key->type == CONF_TIMES)
+    if (key->type == CONF_PERCENT)
+        return arena_printf(arena, "%lld%%", (long long)value);
+    if (key->type == CONF_TIME || key->type == CONF_TIMES || key->type == CONF_STICKY)
         return value == 0 ? "0" : value_time_text(arena, value);
     if (key->type == CONF_SIZE)
         return value_size_text(arena, value);
@@ -18,7 +20,8 @@ static const char *bound_text(struct arena *arena, const struct conf_key *key, i
 static bool has_bounds(const struct conf_key *key)
 {
     return key->type == CONF_INT || key->type == CONF_SIZE || key->type == CONF_TIME ||
-           key->type == CONF_TIMES || key->type == CONF_RATE;
+           key->type == CONF_TIMES || key->type == CONF_RATE || key->type == CONF_PERCENT ||
+           key->type == CONF_STICKY;
 }
 
 // "a time such as 90s, 5m, 4h or 5d; from 1s to 30d", "a word: text, json"
@@ -139,6 +142,27 @@ static void json_list(struct json *j, const struct conf_key *key)
     json_close_array(j);
 }
 
+// A gateway may be its url alone, and `direct` nothing at all.
+static void json_entry(struct json *j, const struct conf_key *key, struct arena *arena)
+{
+    const char *prefix = arena_printf(arena, "%s.NAME.", key->path);
+    if (strcmp(key->path, "gateways") != 0) {
+        json_object(j, prefix, arena);
+        return;
+    }
+    json_open_array(j, "anyOf");
+    json_open(j, NULL);
+    json_open_array(j, "type");
+    json_text(j, NULL, "string");
+    json_text(j, NULL, "null");
+    json_close_array(j);
+    json_close(j);
+    json_open(j, NULL);
+    json_object(j, prefix, arena);
+    json_close(j);
+    json_close_array(j);
+}
+
 static void json_type_of(struct json *j, const struct conf_key *key, struct arena *arena)
 {
     switch (key->type) {
@@ -147,7 +171,7 @@ static void json_type_of(struct json *j, const struct conf_key *key, struct aren
         json_text(j, "type", "object");
         json_int(j, "maxProperties", key->max);
         json_open(j, "additionalProperties");
-        json_object(j, arena_printf(arena, "%s.NAME.", key->path), arena);
+        json_entry(j, key, arena);
         json_close(j);
         break;
     case CONF_RECORDS:
@@ -194,7 +218,20 @@ static void json_type_of(struct json *j, const struct conf_key *key, struct aren
     case CONF_RANGES:
     case CONF_GLOBS:
     case CONF_SERVERS:
-    case CONF_CLASSES: json_list(j, key); break;
+    case CONF_MAIL_GLOBS:
+    case CONF_IPS:
+    case CONF_GATEWAYS:
+    case CONF_PLACES:
+    case CONF_CLIENTS:
+    case CONF_HOURS:
+    case CONF_SET: json_list(j, key); break;
+    case CONF_HEADERS:
+        json_text(j, "type", "object");
+        json_open(j, "additionalProperties");
+        json_list(j, key);
+        json_close(j);
+        break;
+    case CONF_PERCENT:
     default: json_text(j, "type", "string"); break;
     }
 }

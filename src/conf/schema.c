@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The table of all keys.
 #include "conf/schema.h"
+#include "mail/envelope.h"
 #include "sys/log.h"
 
 #define SECOND      1000LL
@@ -9,6 +10,7 @@
 #define YEAR        (366 * DAY)
 #define KIB         1024LL
 #define GIB         (1024 * 1024 * KIB)
+#define PIB         (1024 * 1024 * GIB)
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 static const struct conf_word log_formats[] = {
@@ -33,17 +35,48 @@ static const struct conf_word gateway_tls[] = {{"off", TLS_OFF},
                                                {NULL, 0}};
 static const struct conf_word priorities[] = {{"highest", 10},      {"high", 20}, {"normal", 30},
                                               {"below-normal", 40}, {"low", 50},  {NULL, 0}};
-static const struct conf_word classes[] = {{"offline", OUTCOME_OFFLINE},
-                                           {"net", OUTCOME_NET},
-                                           {"dns", OUTCOME_DNS},
-                                           {"tls", OUTCOME_TLS},
-                                           {"auth", OUTCOME_AUTH},
-                                           {"quota", OUTCOME_QUOTA},
-                                           {"busy", OUTCOME_BUSY},
-                                           {"reputation", OUTCOME_REPUTATION},
-                                           {"doubt", OUTCOME_DOUBT},
-                                           {"refused", OUTCOME_REFUSED},
-                                           {NULL, 0}};
+#define CLASS_WORDS                                                                                \
+    {"offline", OUTCOME_OFFLINE}, {"net", OUTCOME_NET}, {"dns", OUTCOME_DNS},                      \
+        {"tls", OUTCOME_TLS}, {"auth", OUTCOME_AUTH}, {"quota", OUTCOME_QUOTA},                    \
+        {"busy", OUTCOME_BUSY}, {"reputation", OUTCOME_REPUTATION}, {"doubt", OUTCOME_DOUBT},      \
+    {                                                                                              \
+        "refused", OUTCOME_REFUSED                                                                 \
+    }
+static const struct conf_word classes[] = {CLASS_WORDS, {NULL, 0}};
+static const struct conf_word mode_classes[] = {
+    {"lan", MODE_ON_LAN}, {"smtp", MODE_ON_SMTP}, CLASS_WORDS, {NULL, 0}};
+static const struct conf_word scopes[] = {{"network", SCOPE_NETWORK},
+                                          {"gateway", SCOPE_GATEWAY},
+                                          {"account", SCOPE_ACCOUNT},
+                                          {"destination", SCOPE_DESTINATION},
+                                          {"recipient", SCOPE_RECIPIENT},
+                                          {"message", SCOPE_MESSAGE},
+                                          {NULL, 0}};
+static const struct conf_word link_types[] = {{"ethernet", LINK_ETHERNET},
+                                              {"wifi", LINK_WIFI},
+                                              {"modem", LINK_MODEM},
+                                              {"ppp", LINK_PPP},
+                                              {"wireguard", LINK_WIREGUARD},
+                                              {"vpn", LINK_VPN},
+                                              {NULL, 0}};
+static const struct conf_word wishes[] = {{"yes", WISH_YES},  {"no", WISH_NO},  {"any", WISH_ANY},
+                                          {"true", WISH_YES}, {"on", WISH_YES}, {"false", WISH_NO},
+                                          {"off", WISH_NO},   {NULL, 0}};
+static const struct conf_word priority_classes[] = {
+    {"urgent", PRIORITY_URGENT}, {"normal", PRIORITY_NORMAL}, {"bulk", PRIORITY_LOW}, {NULL, 0}};
+static const struct conf_word probe_depths[] = {
+    {"tcp", PROBE_TCP}, {"tls", PROBE_TLS}, {"ehlo", PROBE_EHLO}, {"auth", PROBE_AUTH}, {NULL, 0}};
+static const struct conf_word modes[] = {
+    {"never", MODE_NEVER},     {"undelivered", MODE_UNDELIVERED}, {"on-error", MODE_ON_ERROR},
+    {"domains", MODE_DOMAINS}, {"always", MODE_ALWAYS},           {NULL, 0}};
+static const struct conf_word fallbacks[] = {
+    {"all", FALLBACK_ALL}, {"default", FALLBACK_DEFAULT}, {"none", FALLBACK_NONE}, {NULL, 0}};
+static const struct conf_word stickies[] = {
+    {"forever", STICKY_FOREVER}, {"network", STICKY_NETWORK}, {NULL, 0}};
+static const struct conf_word smarthost_ons[] = {
+    {"temp", SMARTHOST_TEMP}, {"perm", SMARTHOST_PERM}, {"both", SMARTHOST_BOTH}, {NULL, 0}};
+static const struct conf_word doubts[] = {
+    {"again", DOUBT_AGAIN}, {"hold", DOUBT_HOLD}, {"move", DOUBT_MOVE}, {NULL, 0}};
 
 // Where a value goes.
 #define AT(type, field)                                                                            \
@@ -52,6 +85,21 @@ static const struct conf_word classes[] = {{"offline", OUTCOME_OFFLINE},
 #define IN_CONF(field)           AT(conf, field)
 #define IN_LISTENER(field)       AT(conf_listener, field)
 #define IN_GATEWAY(field)        AT(conf_gateway, field)
+#define IN_NETWORK(field)        AT(conf_network, field)
+#define IN_ROUTE(field)          AT(conf_route, field)
+
+// The three tables of a gateway's allowances.
+#define QUOTA(key, unit, period, span)                                                             \
+    {                                                                                              \
+        .path = "gateways.NAME.limits." key, .type = CONF_INT, IN_GATEWAY(quota[unit][period]),    \
+        .unset = "no limit", .min = 1, .max = 1000000000, .example = "10000", .help = span         \
+    }
+#define QUOTA_BYTES(key, period, span)                                                             \
+    {                                                                                              \
+        .path = "gateways.NAME.limits." key, .type = CONF_SIZE,                                    \
+        IN_GATEWAY(quota[UNIT_BYTES][period]), .unset = "no limit", .min = KIB, .max = PIB,        \
+        .example = "10GiB", .help = span                                                           \
+    }
 
 const struct conf_key conf_keys[] = {
     // The program itself
@@ -91,6 +139,16 @@ const struct conf_key conf_keys[] = {
      .unset = "postmaster at the `hostname`",
      .example = "admin@example.org",
      .help = "Where mail to a bare `postmaster` goes."},
+
+    {.path = "captive_url",
+     .type = CONF_STRING,
+     IN_CONF(captive_url),
+     .unset = "nothing is asked",
+     .example = "http://connectivity-check.ubuntu.com/",
+     .help = "A page (`http://`) that answers 204, or 200 with its own text, when nothing stands "
+             "in the way. It is asked after a change of network, so that mail waits behind a "
+             "captive portal instead of being tried. NetworkManager's own opinion is used either "
+             "way."},
 
     {.path = "log",
      .type = CONF_SECTION,
@@ -247,6 +305,69 @@ const struct conf_key conf_keys[] = {
      .help = "Speaks LMTP (RFC 2033) instead of SMTP: one reply for each recipient after the "
              "message."},
 
+    // Networks
+    {.path = "networks",
+     .type = CONF_NAMED,
+     .max = CONF_NETWORKS,
+     .unset = "none",
+     .example = "{office: {address: 10.20.0.0/16}}",
+     .help =
+         "The places this machine can be on, each with a name of your choice. Of the conditions "
+         "below all that are written must hold; of the entries of one it is enough that one "
+         "does. `waypost network` shows which hold now and why, `waypost network learn NAME` "
+         "describes the place of now."},
+    {.path = "networks.NAME.connection",
+     .type = CONF_GLOBS,
+     AT2(conf_network, connection, connection_count),
+     .unset = "any",
+     .example = "[\"Office LAN\", wg-work]",
+     .help = "Patterns over the name or UUID of an active connection of NetworkManager, the name "
+             "of an interface, or the link name of pppd."},
+    {.path = "networks.NAME.address",
+     .type = CONF_RANGES,
+     AT2(conf_network, address, address_count),
+     .unset = "any",
+     .example = "[10.20.0.0/16]",
+     .help = "One of our own addresses lies in one of these."},
+    {.path = "networks.NAME.subnet",
+     .type = CONF_RANGES,
+     AT2(conf_network, subnet, subnet_count),
+     .unset = "any",
+     .example = "[192.168.178.0/24]",
+     .help = "One of the networks we are directly on lies in one of these."},
+    {.path = "networks.NAME.interface",
+     .type = CONF_GLOBS,
+     AT2(conf_network, interface, interface_count),
+     .unset = "any",
+     .example = "[\"tun*\", wg0]",
+     .help = "Patterns over the names of the interfaces that are up and have an address."},
+    {.path = "networks.NAME.ssid",
+     .type = CONF_GLOBS,
+     AT2(conf_network, ssid, ssid_count),
+     .unset = "any",
+     .example = "[\"My Wifi\"]",
+     .help = "Patterns over the name of the wireless network we are in (by NetworkManager)."},
+    {.path = "networks.NAME.type",
+     .type = CONF_SET,
+     IN_NETWORK(types),
+     .words = link_types,
+     .unset = "any",
+     .example = "[ethernet, wifi]",
+     .help = "The kind of a link that is up and has an address."},
+    {.path = "networks.NAME.metered",
+     .type = CONF_ENUM,
+     IN_NETWORK(metered),
+     .words = wishes,
+     .fallback = "any",
+     .help = "Whether NetworkManager takes the connection to the world for one that is paid by "
+             "volume."},
+    {.path = "networks.NAME.captive",
+     .type = CONF_ENUM,
+     IN_NETWORK(captive),
+     .words = wishes,
+     .fallback = "any",
+     .help = "Whether a portal stands in the way to the world, as in hotels (see `captive_url`)."},
+
     // Gateways
     {.path = "gateways",
      .type = CONF_NAMED,
@@ -257,7 +378,8 @@ const struct conf_key conf_keys[] = {
          "The ways out. Each entry has a name of your choice; two accounts on one host are two "
          "gateways. The built-in gateway `direct` delivers to the recipients' own servers (MX); "
          "an entry `direct` adjusts it. Without `routes`, mail takes the gateways by priority "
-         "and moves to the next on trouble."},
+         "and moves to the next on trouble. Instead of keys an entry may be the host alone: `isp: "
+         "mail.isp.example:2525`."},
     {.path = "gateways.NAME.url",
      .type = CONF_URL,
      .unset = "must be set (not for `direct`)",
@@ -266,8 +388,8 @@ const struct conf_key conf_keys[] = {
          "Where it is: `smtp://`, `smtp+starttls://`, `smtps://`, `lmtp://`, then an optional "
          "`user@`, the host and an optional port; or `lmtp+unix:///path` and "
          "`smtp+unix:///path`. With a user, `smtp://` means port 587 and TLS required; without, "
-         "port 25 and TLS wanted. `smtps://` is port 465. In the user, %40 stands for @, %3A "
-         "for a colon."},
+         "port 25 and TLS wanted. `smtps://` is port 465. Host and port alone mean `smtp://`. In "
+         "the user, %40 stands for @, %3A for a colon."},
     {.path = "gateways.NAME.tls",
      .type = CONF_ENUM,
      IN_GATEWAY(tls),
@@ -341,35 +463,164 @@ const struct conf_key conf_keys[] = {
      IN_GATEWAY(enabled),
      .fallback = "true",
      .help = "A gateway that is not enabled is passed over everywhere."},
-    {.path = "gateways.NAME.connections",
+    {.path = "gateways.NAME.networks",
+     .type = CONF_PLACES,
+     IN_GATEWAY(networks),
+     .unset = "everywhere",
+     .example = "[office, home]",
+     .help = "Usable only while the machine is on one of these networks; elsewhere mail takes "
+             "another way or waits. For a server that knows its clients by their network and "
+             "would refuse us from anywhere else."},
+    {.path = "gateways.NAME.default",
+     .type = CONF_BOOL,
+     IN_GATEWAY(fallback),
+     .fallback = "false",
+     .help = "The gateway that is taken when nothing else fits the network. Without one it is the "
+             "first. Only one can be it."},
+    {.path = "gateways.NAME.senders",
+     .type = CONF_MAIL_GLOBS,
+     AT2(conf_gateway, senders, sender_count),
+     .unset = "any sender",
+     .example = "[\"*@example.org\"]",
+     .help = "Patterns of which the envelope sender must match one; mail of others does not go "
+             "through this gateway."},
+    {.path = "gateways.NAME.addresses",
+     .type = CONF_IPS,
+     AT2(conf_gateway, pinned, pinned_count),
+     .unset = "looked up",
+     .example = "[192.0.2.25, \"2001:db8::25\"]",
+     .help = "The addresses to connect to, instead of looking the host up. The certificate is "
+             "still checked by the host's name."},
+    {.path = "gateways.NAME.interface",
+     .type = CONF_STRING,
+     IN_GATEWAY(interface),
+     .unset = "any",
+     .example = "wg0",
+     .help = "The interface to leave through, and no other."},
+    {.path = "gateways.NAME.socks",
+     .type = CONF_SOCKS,
+     IN_GATEWAY(socks),
+     .unset = "none",
+     .example = "socks5://127.0.0.1:1080",
+     .help = "A SOCKS5 proxy to connect through, which also looks the host up: `socks5://`, an "
+             "optional `user@`, host and optional port (1080)."},
+    {.path = "gateways.NAME.socks_password",
+     .type = CONF_SECRET,
+     IN_GATEWAY(socks_password),
+     .unset = "none",
+     .example = "!file /etc/waypost/proxy.pw",
+     .help = "The password for the proxy, of the user in the url of `socks`."},
+    {.path = "gateways.NAME.health",
+     .type = CONF_SECTION,
+     .unset = "as below",
+     .help = "When a gateway counts as in trouble, and how it is found to be well again."},
+    {.path = "gateways.NAME.health.probe",
+     .type = CONF_TIME,
+     IN_GATEWAY(health.every_ms),
+     .fallback = "never",
+     .max = DAY,
+     .help = "How often the gateway is asked without mail while all is well, so that trouble is "
+             "found before mail comes. `never`: only while it rests after trouble."},
+    {.path = "gateways.NAME.health.depth",
+     .type = CONF_ENUM,
+     IN_GATEWAY(health.depth),
+     .fallback = "ehlo",
+     .words = probe_depths,
+     .help = "How far such a question goes: `tcp`: a connection; `tls`: encryption too; `ehlo`: "
+             "its greeting and EHLO, encrypted as for mail; `auth`: the login too."},
+    {.path = "gateways.NAME.health.failures",
      .type = CONF_INT,
-     IN_GATEWAY(connections),
-     .fallback = "50",
+     IN_GATEWAY(health.failures),
+     .fallback = "1",
      .min = 1,
-     .max = 10000,
-     .help = "The most connections to it at once."},
-    {.path = "gateways.NAME.rate",
+     .max = 100,
+     .help = "After so many troubles in a row it rests for a while, and mail takes the next way at "
+             "once."},
+    {.path = "gateways.NAME.health.hold",
+     .type = CONF_TIME,
+     IN_GATEWAY(health.hold_ms),
+     .fallback = "0s",
+     .max = DAY,
+     .help = "A gateway that was resting must be well for so long before mail goes back to it."},
+    {.path = "gateways.NAME.limits",
+     .type = CONF_SECTION,
+     .unset = "as below",
+     .example = "{rate: 30/min, per_day: 10000}",
+     .help = "What may be asked of it. Mail beyond an allowance takes the next way, or waits."},
+    {.path = "gateways.NAME.limits.rate",
      .type = CONF_RATE,
      AT2(conf_gateway, rate, rate_ms),
      .unset = "no limit",
      .min = 1,
      .max = 1000000000,
      .example = "30/min",
-     .help = "The most messages in a second (s), minute (min), hour (h) or day (d)."},
-    {.path = "gateways.NAME.per_connection",
+     .help = "The most messages in a second (s), minute (min), hour (h) or day (d), spread evenly. "
+             "Mail waits its turn and does not go elsewhere for it."},
+    QUOTA("per_minute", UNIT_MESSAGES, PERIOD_MINUTE,
+          "The most messages in a minute of the clock."),
+    QUOTA("per_hour", UNIT_MESSAGES, PERIOD_HOUR, "The most messages in an hour of the clock."),
+    QUOTA("per_day", UNIT_MESSAGES, PERIOD_DAY, "The most messages in a day, from midnight."),
+    QUOTA("per_week", UNIT_MESSAGES, PERIOD_WEEK, "The most messages in a week, from Monday."),
+    QUOTA("per_month", UNIT_MESSAGES, PERIOD_MONTH,
+          "The most messages in a month of the calendar."),
+    QUOTA("recipients_per_minute", UNIT_RECIPIENTS, PERIOD_MINUTE,
+          "The most recipients in a minute of the clock."),
+    QUOTA("recipients_per_hour", UNIT_RECIPIENTS, PERIOD_HOUR,
+          "The most recipients in an hour of the clock."),
+    QUOTA("recipients_per_day", UNIT_RECIPIENTS, PERIOD_DAY,
+          "The most recipients in a day, from midnight."),
+    QUOTA("recipients_per_week", UNIT_RECIPIENTS, PERIOD_WEEK,
+          "The most recipients in a week, from Monday."),
+    QUOTA("recipients_per_month", UNIT_RECIPIENTS, PERIOD_MONTH,
+          "The most recipients in a month of the calendar."),
+    QUOTA_BYTES("bytes_per_minute", PERIOD_MINUTE, "The most octets in a minute of the clock."),
+    QUOTA_BYTES("bytes_per_hour", PERIOD_HOUR, "The most octets in an hour of the clock."),
+    QUOTA_BYTES("bytes_per_day", PERIOD_DAY, "The most octets in a day, from midnight."),
+    QUOTA_BYTES("bytes_per_week", PERIOD_WEEK, "The most octets in a week, from Monday."),
+    QUOTA_BYTES("bytes_per_month", PERIOD_MONTH, "The most octets in a month of the calendar."),
+    {.path = "gateways.NAME.limits.reserve",
+     .type = CONF_PERCENT,
+     IN_GATEWAY(reserve_percent),
+     .fallback = "0%",
+     .max = 100,
+     .help = "The part of each allowance that is kept for urgent mail."},
+    {.path = "gateways.NAME.limits.reset",
+     .type = CONF_ZONE,
+     IN_GATEWAY(quota_zone),
+     .unset = "the machine's time zone",
+     .example = "America/Los_Angeles",
+     .help = "The time zone whose midnight begins the days, weeks and months of the allowances: "
+             "that of the provider. An allowance of another kind of day is best met by `UTC` or an "
+             "offset such as `+02:00`."},
+    {.path = "gateways.NAME.limits.connections",
+     .type = CONF_INT,
+     IN_GATEWAY(connections),
+     .fallback = "50",
+     .min = 1,
+     .max = 10000,
+     .help = "The most connections to it at once."},
+    {.path = "gateways.NAME.limits.per_connection",
      .type = CONF_INT,
      IN_GATEWAY(per_connection),
      .fallback = "100000",
      .min = 1,
      .max = 100000,
      .help = "The most messages over one connection before a new one is made."},
-    {.path = "gateways.NAME.recipients",
+    {.path = "gateways.NAME.limits.recipients",
      .type = CONF_INT,
      IN_GATEWAY(recipients),
      .fallback = "100",
      .min = 1,
      .max = 10000,
      .help = "The most recipients in one transaction; more are sent in several."},
+    {.path = "gateways.NAME.limits.message_size",
+     .type = CONF_SIZE,
+     IN_GATEWAY(message_size),
+     .unset = "what the server says",
+     .min = KIB,
+     .max = 2 * GIB,
+     .example = "25MiB",
+     .help = "Larger mail takes another way."},
     {.path = "gateways.NAME.port",
      .type = CONF_INT,
      IN_GATEWAY(direct_port),
@@ -379,6 +630,80 @@ const struct conf_key conf_keys[] = {
      .help = "The port of the recipients' servers. Only for `direct`; elsewhere the port stands in "
              "the url."},
 
+    // The choice
+    {.path = "choice",
+     .type = CONF_SECTION,
+     .unset = "as below",
+     .help = "How a gateway is chosen for mail that no route sends another way."},
+    {.path = "choice.automatic",
+     .type = CONF_BOOL,
+     IN_CONF(choice.automatic),
+     .fallback = "true",
+     .help = "Whether the network decides. If not, mail goes through the gateway picked by hand "
+             "(`waypost gateway use NAME`), else the default one."},
+    {.path = "choice.subnet",
+     .type = CONF_BOOL,
+     IN_CONF(choice.subnet),
+     .fallback = "true",
+     .help = "Whether a gateway inside one of our own subnets goes before others."},
+    {.path = "choice.host_prefix_ipv4",
+     .type = CONF_INT,
+     IN_CONF(choice.host_prefix[0]),
+     .fallback = "24",
+     .min = 8,
+     .max = 32,
+     .help = "The prefix taken for an own IPv4 address that has no subnet around it, as on "
+             "point-to-point links."},
+    {.path = "choice.host_prefix_ipv6",
+     .type = CONF_INT,
+     IN_CONF(choice.host_prefix[1]),
+     .fallback = "64",
+     .min = 16,
+     .max = 128,
+     .help = "The same for IPv6."},
+    {.path = "choice.fallback",
+     .type = CONF_ENUM,
+     IN_CONF(choice.fallback),
+     .fallback = "all",
+     .words = fallbacks,
+     .help = "What is used when no gateway belongs to the network we are on: `all`: every gateway "
+             "that may be used here, by priority; `default`: the one with `default: true`, else "
+             "the first; `none`: mail waits."},
+    {.path = "choice.manual",
+     .type = CONF_STICKY,
+     AT2(conf, choice.sticky, choice.sticky_ms),
+     .fallback = "forever",
+     .words = stickies,
+     .min = 60 * SECOND,
+     .max = YEAR,
+     .help = "How long a gateway picked by hand stays picked: `forever`: until `waypost gateway "
+             "auto`; `network`: until the network changes; or so long."},
+    {.path = "smarthost",
+     .type = CONF_SECTION,
+     .unset = "none",
+     .example = "{gateway: isp}",
+     .help = "The shortest way to say that one gateway stands behind direct delivery, or instead "
+             "of it. It becomes a route behind all others, which `waypost route show` prints."},
+    {.path = "smarthost.gateway",
+     .type = CONF_GATEWAY,
+     IN_CONF(smarthost.gateway),
+     .unset = "must be set",
+     .example = "isp",
+     .help = "The gateway's name."},
+    {.path = "smarthost.exclusive",
+     .type = CONF_BOOL,
+     IN_CONF(smarthost.exclusive),
+     .fallback = "false",
+     .help = "Whether everything goes through it. If not, only what cannot be delivered directly."},
+    {.path = "smarthost.on",
+     .type = CONF_ENUM,
+     IN_CONF(smarthost.on),
+     .fallback = "temp",
+     .words = smarthost_ons,
+     .help = "Which trouble of direct delivery leads to it: `temp`: all that may pass; `perm`: the "
+             "recipients' server refused the mail for good; `both`. A domain that does not exist "
+             "is a refusal for good."},
+
     // Routes
     {.path = "routes",
      .type = CONF_RECORDS,
@@ -387,22 +712,155 @@ const struct conf_key conf_keys[] = {
      .example = "[{to: \"*@example.org\", via: [company]}, {via: [direct]}]",
      .help = "Which mail takes which gateways. The first route that matches is taken; mail that "
              "matches none goes as if there were no routes."},
+    {.path = "routes[].name",
+     .type = CONF_STRING,
+     IN_ROUTE(name),
+     .unset = "its number",
+     .example = "alerts",
+     .help = "A name for people, in explanations."},
     {.path = "routes[].to",
-     .type = CONF_GLOBS,
+     .type = CONF_MAIL_GLOBS,
      AT2(conf_route, to, to_count),
      .unset = "every recipient",
-     .example = "[\"*@example.org\"]",
+     .example = "[\"*@example.org\", \".example.net\"]",
      .help = "Patterns of which the recipient must match one; * stands for any text, ? for one "
-             "character."},
+             "character. A domain alone means every address in it (`example.org`), with a dot in "
+             "front every address in its subdomains (`.example.org`)."},
     {.path = "routes[].from",
-     .type = CONF_GLOBS,
+     .type = CONF_MAIL_GLOBS,
      AT2(conf_route, from, from_count),
      .unset = "every sender",
      .example = "[\"alerts@*\"]",
-     .help = "Patterns of which the envelope sender must match one."},
+     .help = "Patterns of which the envelope sender must match one. `<>` is the empty sender of "
+             "reports."},
+    {.path = "routes[].client",
+     .type = CONF_CLIENTS,
+     AT2(conf_route, client, client_count),
+     .unset = "every client",
+     .example = "[192.168.1.40-192.168.1.47, \"uid 1000\", \"user alice\"]",
+     .help = "Who handed the mail in: an address, a network, a range from-to, or a pattern over "
+             "`uid 1000` (a local program's user) or `user NAME` (who logged in)."},
+    {.path = "routes[].listener",
+     .type = CONF_GLOBS,
+     AT2(conf_route, listener, listener_count),
+     .unset = "every listener",
+     .example = "[scanner]",
+     .help = "Patterns over the name of the listener that took the mail."},
+    {.path = "routes[].mx",
+     .type = CONF_GLOBS,
+     AT2(conf_route, mx, mx_count),
+     .unset = "every domain",
+     .example = "[\"*.mail.protection.outlook.com\"]",
+     .help = "Patterns of which one must match the name of one of the recipient's mail exchangers. "
+             "They are looked up before the route is decided; when that fails, the route does not "
+             "match."},
+    {.path = "routes[].larger",
+     .type = CONF_SIZE,
+     IN_ROUTE(larger),
+     .unset = "any size",
+     .min = 1,
+     .max = 2 * GIB,
+     .example = "10MiB",
+     .help = "Only mail of more octets."},
+    {.path = "routes[].smaller",
+     .type = CONF_SIZE,
+     IN_ROUTE(smaller),
+     .unset = "any size",
+     .min = 1,
+     .max = 2 * GIB,
+     .example = "100KiB",
+     .help = "Only mail of less octets."},
+    {.path = "routes[].header",
+     .type = CONF_HEADERS,
+     AT2(conf_route, header, header_count),
+     .unset = "any header",
+     .example = "{list-id: \"*\", x-campaign: [\"spring*\", \"summer*\"]}",
+     .help = "Fields of the header with patterns over their text, of which one must match. A field "
+             "that is named here is kept with each message that comes in from then on; mail that "
+             "came before does not match."},
+    {.path = "routes[].class",
+     .type = CONF_SET,
+     IN_ROUTE(classes),
+     .words = priority_classes,
+     .unset = "every class",
+     .example = "[urgent]",
+     .help = "How urgent the mail says it is: by MT-PRIORITY, or by the fields Priority, "
+             "X-Priority, Importance and Precedence of its header."},
+    {.path = "routes[].network",
+     .type = CONF_PLACES,
+     AT2(conf_route, networks, not_networks),
+     .unset = "every network",
+     .example = "[office, home]",
+     .help = "Only while the machine is on one of these `networks`; with `!` in front, only while "
+             "it is on none of those: `\"!office\"`."},
+    {.path = "routes[].time",
+     .type = CONF_HOURS,
+     AT2(conf_route, hours, hours_count),
+     .unset = "always",
+     .example = "[\"mon-fri 08:00-18:00\", \"sat,sun\"]",
+     .help = "Only at these times of the week, in local time: days, hours, or both. Hours may pass "
+             "midnight (`22:00-06:00`): they belong to the day they begin on."},
+    {.path = "routes[].mode",
+     .type = CONF_ENUM,
+     IN_ROUTE(mode),
+     .words = modes,
+     .unset = "`via` says it",
+     .example = "on-error",
+     .help =
+         "Instead of `via`: how `gateways` stand to direct delivery. `never`: only direct; "
+         "`undelivered`: direct, and after `after` the gateways; `on-error`: direct, and the "
+         "gateways on the trouble in `on`; `domains`: the domains in `to` through the gateways, "
+         "and what they refuse is kept on hold; `always`: everything through the gateways. "
+         "`waypost route show` prints the `via` it becomes."},
+    {.path = "routes[].gateways",
+     .type = CONF_GATEWAYS,
+     AT2(conf_route, mode_gateways, mode_gateway_count),
+     .unset = "needed with every `mode` but `never`",
+     .example = "[isp, backup]",
+     .help = "The gateways of a `mode`, in the order they are tried."},
+    {.path = "routes[].on",
+     .type = CONF_SET,
+     IN_ROUTE(mode_on),
+     .words = mode_classes,
+     .unset = "all but refused and doubt",
+     .example = "[lan, dns, smtp]",
+     .help = "With `mode: on-error`: the trouble of direct delivery that leads to the gateways. "
+             "`lan`: no connection to be had (offline, net); `dns`: the name was not found for "
+             "now; `smtp`: the other server fails in the dialogue (tls, auth, quota, busy, "
+             "reputation); or the words of `via[].on`. A domain that does not exist is `refused`, "
+             "and not among them unless it is written."},
+    {.path = "routes[].after",
+     .type = CONF_SECTION,
+     .unset = "needed with `mode: undelivered`",
+     .example = "{time: 4h}",
+     .help = "With `mode: undelivered`: when direct delivery was tried long enough."},
+    {.path = "routes[].after.tries",
+     .type = CONF_INT,
+     IN_ROUTE(mode_tries),
+     .unset = "no attempts needed",
+     .min = 1,
+     .max = 1000,
+     .example = "3",
+     .help = "After so many attempts."},
+    {.path = "routes[].after.time",
+     .type = CONF_TIME,
+     IN_ROUTE(mode_ms),
+     .unset = "no waiting",
+     .min = SECOND,
+     .max = YEAR,
+     .example = "4h",
+     .help = "When the message is that old."},
+    {.path = "routes[].keep_failed",
+     .type = CONF_BOOL,
+     IN_ROUTE(keep_failed),
+     .unset = "yes with `mode: domains`, else no",
+     .example = "yes",
+     .help = "Whether mail that fails for good is kept on hold instead of going back to its "
+             "sender."},
     {.path = "routes[].via",
      .type = CONF_CHAIN,
      AT2(conf_route, via, via_count),
+     .unset = "must be set without `mode`",
      .example = "[direct, {gateway: isp, on: [net, dns]}]",
      .help = "The gateways in the order they are tried. An entry is a gateway's name, or a map "
              "that says when it is its turn."},
@@ -412,7 +870,7 @@ const struct conf_key conf_keys[] = {
      .example = "isp",
      .help = "The gateway's name."},
     {.path = "routes[].via[].on",
-     .type = CONF_CLASSES,
+     .type = CONF_SET,
      AT(conf_step, on),
      .words = classes,
      .unset = "all but refused and doubt",
@@ -443,6 +901,72 @@ const struct conf_key conf_keys[] = {
      .max = YEAR,
      .example = "4h",
      .help = "When the message is that old."},
+    {.path = "routes[].via[].parallel_after",
+     .type = CONF_TIME,
+     AT(conf_step, parallel_ms),
+     .unset = "never",
+     .min = SECOND,
+     .max = DAY,
+     .example = "30s",
+     .help = "For urgent mail: when the entry before has come to no end after so long, this one is "
+             "begun beside it. The mail may then arrive twice."},
+
+    // Replies
+    {.path = "replies",
+     .type = CONF_RECORDS,
+     .max = 1000,
+     .unset = "none",
+     .example = "[{gateway: isp, code: 550, text: \"*limit exceeded*\", class: quota, rest: 1h}]",
+     .help = "What servers mean by their replies, where it is not what the code says. The first "
+             "that matches is taken; they go before those that Waypost knows."},
+    {.path = "replies[].gateway",
+     .type = CONF_STRING,
+     AT(conf_reply, gateway),
+     .unset = "every gateway",
+     .example = "isp",
+     .help = "A pattern over the gateway's name."},
+    {.path = "replies[].code",
+     .type = CONF_INT,
+     AT(conf_reply, code),
+     .unset = "any code",
+     .min = 200,
+     .max = 599,
+     .example = "550",
+     .help = "The reply's three digits."},
+    {.path = "replies[].enhanced",
+     .type = CONF_ENHANCED,
+     AT(conf_reply, enhanced),
+     .unset = "any",
+     .example = "5.4.5",
+     .help = "The reply's enhanced status code (RFC 3463)."},
+    {.path = "replies[].text",
+     .type = CONF_STRING,
+     AT(conf_reply, text),
+     .unset = "any text",
+     .example = "\"*limit exceeded*\"",
+     .help = "A pattern over the reply's text; * stands for any text, ? for one character."},
+    {.path = "replies[].class",
+     .type = CONF_ENUM,
+     AT(conf_reply, class),
+     .words = classes,
+     .example = "quota",
+     .help = "The kind of trouble it is, in the words of `routes[].via[].on`."},
+    {.path = "replies[].scope",
+     .type = CONF_ENUM,
+     AT(conf_reply, scope),
+     .words = scopes,
+     .unset = "as the kind says",
+     .example = "account",
+     .help = "Whose trouble it is. What is the gateway's or the account's rests the gateway and "
+             "is no fault of the message."},
+    {.path = "replies[].rest",
+     .type = CONF_TIME,
+     AT(conf_reply, rest_ms),
+     .unset = "growing from one time to the next",
+     .min = SECOND,
+     .max = 31 * DAY,
+     .example = "1h",
+     .help = "How long the gateway rests then."},
 
     // Queue
     {.path = "queue",
@@ -488,6 +1012,22 @@ const struct conf_key conf_keys[] = {
      .help = "When the connection is lost after a message was sent but before the answer, only the "
              "same gateway is tried for so long, so that a change of gateway does not double the "
              "mail."},
+    {.path = "queue.doubt",
+     .type = CONF_ENUM,
+     IN_CONF(queue.doubt),
+     .fallback = "move",
+     .words = doubts,
+     .help = "What happens when that time is over: `again`: the same gateway goes on being tried; "
+             "`hold`: the mail is kept on hold for a person; `move`: it takes any way, and may "
+             "arrive twice."},
+    {.path = "queue.detour",
+     .type = CONF_TIME,
+     IN_CONF(detour_ms),
+     .fallback = "7d",
+     .max = YEAR,
+     .help = "When a provider refuses direct mail because of our address, mail for all domains it "
+             "serves goes through a gateway for so long; then direct delivery is tried again. "
+             "`never`: nothing is learnt."},
     {.path = "queue.per_destination",
      .type = CONF_INT,
      IN_CONF(queue.per_destination),
@@ -520,125 +1060,20 @@ const struct conf_key conf_keys[] = {
 const size_t conf_key_count = COUNT_OF(conf_keys);
 
 const struct conf_future conf_futures[] = {
-    {"networks", NULL},
-    {"collect", NULL},
-    {"alerts", NULL},
-    {"filter", NULL},
-    {"include", "write everything into one file"},
-    {"listeners.NAME.mode", "every listener queues"},
-    {"listeners.NAME.network", NULL},
-    {"gateways.NAME.networks", "set `enabled: false` for gateways out of reach"},
-    {"gateways.NAME.oauth2", "use `password` with an app password"},
-    {"gateways.NAME.senders", "write a route with `from`"},
-    {"gateways.NAME.limits", "`rate`, `connections` and `recipients` stand in the gateway itself"},
-    {"gateways.NAME.per_day", "`rate: 1000/d` limits a day's mail"},
-    {"gateways.NAME.dkim", NULL},
-    {"routes[].network", NULL},
-    {"routes[].class", NULL},
-    {"routes[].client", NULL},
-    {"routes[].size", NULL},
-    {"routes[].time", NULL},
+    {"collect", NULL, false},
+    {"alerts", NULL, false},
+    {"filter", NULL, false},
+    {"include", "write everything into one file", false},
+    {"listeners.NAME.mode", "every listener queues", false},
+    {"gateways.NAME.oauth2", "use `password` with an app password", false},
+    {"gateways.NAME.dkim", NULL, false},
+    {"gateways.NAME.rate", "write limits: {rate: 30/min}", true},
+    {"gateways.NAME.connections", "write limits: {connections: 10}", true},
+    {"gateways.NAME.per_connection", "write limits: {per_connection: 100}", true},
+    {"gateways.NAME.recipients", "write limits: {recipients: 50}", true},
+    {"gateways.NAME.message_size", "write limits: {message_size: 25MiB}", true},
+    {"gateways.NAME.per_day", "write limits: {per_day: 10000}", true},
+    {"routes[].size", "write `larger: 10MiB` or `smaller: 10MiB`", false},
+    {"listeners.NAME.network", "write a route with `network` and `listener`", false},
 };
 const size_t conf_future_count = COUNT_OF(conf_futures);
-
-const struct conf_key *conf_key_find(const char *path)
-{
-    for (size_t i = 0; i < conf_key_count; i++)
-        if (strcmp(conf_keys[i].path, path) == 0)
-            return &conf_keys[i];
-    return NULL;
-}
-
-const char *conf_key_under(const char *path, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    if (strncmp(path, prefix, len) != 0 || path[len] == '\0')
-        return NULL;
-    return strpbrk(path + len, ".[") == NULL ? path + len : NULL;
-}
-
-const char *conf_key_name(const struct conf_key *key)
-{
-    const char *name = key->path, *at;
-    while ((at = strstr(name, "NAME.")) != NULL || (at = strstr(name, "[].")) != NULL)
-        name = strchr(at, '.') + 1;
-    return name;
-}
-
-// Edits (insert, delete, change, swap of neighbours) from one word to another, ignoring case;
-// words of up to 31 characters.
-static unsigned distance(struct str a, struct str b)
-{
-    enum { MAX = 31 };
-    unsigned rows[3][MAX + 1];
-    if (a.len > MAX || b.len > MAX)
-        return MAX;
-    unsigned *old = rows[0], *last = rows[1], *now = rows[2];
-    for (size_t j = 0; j <= b.len; j++)
-        last[j] = (unsigned)j;
-    for (size_t i = 1; i <= a.len; i++) {
-        now[0] = (unsigned)i;
-        for (size_t j = 1; j <= b.len; j++) {
-            char x = ascii_lower(a.ptr[i - 1]), y = ascii_lower(b.ptr[j - 1]);
-            unsigned best = last[j - 1] + (x != y);
-            if (last[j] + 1 < best)
-                best = last[j] + 1;
-            if (now[j - 1] + 1 < best)
-                best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && x == ascii_lower(b.ptr[j - 2]) &&
-                y == ascii_lower(a.ptr[i - 2]) && old[j - 2] + 1 < best)
-                best = old[j - 2] + 1;
-            now[j] = best;
-        }
-        unsigned *free_row = old;
-        old = last;
-        last = now;
-        now = free_row;
-    }
-    return last[b.len];
-}
-
-void conf_nearest_offer(struct conf_nearest *n, struct str typed, const char *word)
-{
-    struct str w = str_of(word);
-    unsigned d = distance(typed, w);
-    unsigned near = w.len <= 3 ? 1 : w.len <= 7 ? 2 : 3;
-    // A piece of the word counts as near: `conn` for `connections`.
-    if (d > near && typed.len >= 3 && (str_istarts(w, typed) || str_istarts(typed, w)))
-        d = near;
-    if (d <= near && d < w.len && (n->word == NULL || d < n->distance))
-        *n = (struct conf_nearest){word, d};
-}
-
-const char *conf_type_words(const struct conf_key *key)
-{
-    switch (key->type) {
-    case CONF_SECTION: return "a map of the keys below";
-    case CONF_NAMED: return "a map of names, each with the keys below";
-    case CONF_RECORDS: return "a list of maps with the keys below";
-    case CONF_BOOL: return "true or false (also yes, no, on, off)";
-    case CONF_INT: return key->words != NULL ? "a word or a whole number" : "a whole number";
-    case CONF_ENUM: return "a word";
-    case CONF_SIZE: return "a size such as 512KiB, 50MiB or 1GiB";
-    case CONF_TIME: return "a time such as 90s, 5m, 4h or 5d";
-    case CONF_TIMES: return "a list of times such as [1m, 5m, 1h]";
-    case CONF_RATE: return "a rate such as 10/s, 30/min, 500/h or 1000/d";
-    case CONF_STRING: return "text";
-    case CONF_HOST: return "a host name or an address in brackets";
-    case CONF_MAILBOX: return "a mail address such as admin@example.org";
-    case CONF_PATH: return "a file path";
-    case CONF_IP: return "an IP address";
-    case CONF_ADDRESSES: return "a list of addresses such as [\"127.0.0.1:25\", \"[::1]:25\"]";
-    case CONF_RANGES:
-        return "a list of addresses, networks or ranges such as [10.0.0.0/8, "
-               "192.168.1.40-192.168.1.47]";
-    case CONF_GLOBS: return "a list of patterns such as [\"*@example.org\"]";
-    case CONF_SERVERS: return "a list of addresses such as [127.0.0.1, \"[::1]:5353\"]";
-    case CONF_URL: return "a url such as smtp+starttls://user@host:587";
-    case CONF_SECRET: return "a secret: !file, !env, !credential, !command, or text";
-    case CONF_CHAIN: return "a list of gateways";
-    case CONF_GATEWAY: return "the name of a gateway";
-    case CONF_CLASSES: return "a list of words";
-    }
-    return "";
-}

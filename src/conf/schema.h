@@ -7,30 +7,42 @@
 #include "conf/conf.h"
 
 enum conf_type {
-    CONF_SECTION,   // keys of its own; the rows below its path
-    CONF_NAMED,     // names a person chooses, each with the keys below
-    CONF_RECORDS,   // a list of maps with the keys below
-    CONF_BOOL,      // bool
-    CONF_INT,       // integer of the field's size; a row's words stand for numbers
-    CONF_ENUM,      // int, one of the row's words
-    CONF_SIZE,      // uint64_t bytes
-    CONF_TIME,      // int64_t ms; `never` is 0 where 0 is allowed
-    CONF_TIMES,     // const int64_t * + size_t
-    CONF_RATE,      // uint32_t, and int64_t ms at `more`
-    CONF_STRING,    // const char *
-    CONF_HOST,      // const char *
-    CONF_MAILBOX,   // const char *
-    CONF_PATH,      // const char *, relative to the configuration's directory
-    CONF_IP,        // struct net_addr
-    CONF_ADDRESSES, // const struct net_addr * + size_t
-    CONF_RANGES,    // const struct net_range * + size_t
-    CONF_GLOBS,     // const char *const * + size_t
-    CONF_SERVERS,   // const char *const *, ended by NULL
-    CONF_URL,       // a gateway's url; fills several fields
-    CONF_SECRET,    // const char *
-    CONF_CHAIN,     // a route's via: names, or maps with the keys below
-    CONF_GATEWAY,   // uint32_t index of the gateway named
-    CONF_CLASSES,   // uint32_t set of 1 << enum outcome_class
+    CONF_SECTION,    // keys of its own; the rows below its path
+    CONF_NAMED,      // names a person chooses, each with the keys below
+    CONF_RECORDS,    // a list of maps with the keys below
+    CONF_BOOL,       // bool
+    CONF_INT,        // integer of the field's size; a row's words stand for numbers
+    CONF_ENUM,       // int, one of the row's words
+    CONF_SIZE,       // uint64_t bytes
+    CONF_TIME,       // int64_t ms; `never` is 0 where 0 is allowed
+    CONF_TIMES,      // const int64_t * + size_t
+    CONF_RATE,       // uint32_t, and int64_t ms at `more`
+    CONF_STRING,     // const char *
+    CONF_HOST,       // const char *
+    CONF_MAILBOX,    // const char *
+    CONF_PATH,       // const char *, relative to the configuration's directory
+    CONF_IP,         // struct net_addr
+    CONF_ADDRESSES,  // const struct net_addr * + size_t
+    CONF_RANGES,     // const struct net_range * + size_t
+    CONF_GLOBS,      // const char *const * + size_t
+    CONF_MAIL_GLOBS, // the same over addresses: a domain alone stands for all in it
+    CONF_SERVERS,    // const char *const *, ended by NULL
+    CONF_URL,        // a gateway's url; fills several fields
+    CONF_SECRET,     // const char *
+    CONF_CHAIN,      // a route's via: names, or maps with the keys below
+    CONF_GATEWAY,    // uint32_t index of the gateway named
+    CONF_GATEWAYS,   // const uint32_t * + size_t
+    CONF_SET,        // uint32_t set of 1 << the value of a word
+    CONF_PERCENT,    // 32 bits
+    CONF_IPS,        // const struct net_addr * + size_t, without ports
+    CONF_ZONE,       // const char *, the name of a time zone
+    CONF_ENHANCED,   // const char *
+    CONF_STICKY,     // enum conf_sticky, and int64_t ms at `more`
+    CONF_SOCKS,      // const struct conf_socks *
+    CONF_PLACES,     // uint64_t set of networks; those with ! to `more`, if there is one
+    CONF_CLIENTS,    // a route's globs, and ranges, to their own places
+    CONF_HEADERS,    // const struct conf_header * + size_t
+    CONF_HOURS,      // const struct conf_hours * + size_t
 };
 
 struct conf_word {
@@ -54,10 +66,11 @@ struct conf_key {
 extern const struct conf_key conf_keys[];
 extern const size_t conf_key_count;
 
-// Words of the design that come later: a key of this path is refused with this sentence.
+// Words of the design that come later, and keys that stand elsewhere: refused with this sentence.
 struct conf_future {
     const char *path;
     const char *instead; // what to do meanwhile; NULL: nothing to say
+    bool moved;          // available, under `limits`
 };
 extern const struct conf_future conf_futures[];
 extern const size_t conf_future_count;

@@ -24,7 +24,7 @@ static void every_key_is_explained(void **state)
             fail_msg("%s has no help in whole sentences", key->path);
         if (conf_type_words(key)[0] == '\0')
             fail_msg("%s: its type has no words", key->path);
-        if ((key->type == CONF_ENUM || key->type == CONF_CLASSES) && key->words == NULL)
+        if ((key->type == CONF_ENUM || key->type == CONF_SET) && key->words == NULL)
             fail_msg("%s has no words to choose from", key->path);
         if (key->fallback == NULL && key->example == NULL && key->type != CONF_SECTION)
             fail_msg("%s has neither a default nor an example", key->path);

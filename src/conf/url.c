@@ -54,6 +54,13 @@ static const struct scheme *find_scheme(struct reader *r, const struct yaml_node
     size_t colon = str_find(node->text, ':');
     struct str name = str_make(node->text.ptr, colon);
     *rest = str_make(node->text.ptr + colon, node->text.len - colon);
+    // Host and port alone.
+    if (!str_starts(*rest, STR("://")) && node->text.len > 0 &&
+        memchr(node->text.ptr, '@', node->text.len) == NULL &&
+        memchr(node->text.ptr, '/', node->text.len) == NULL) {
+        *rest = node->text;
+        return &schemes[0];
+    }
     if (!str_starts(*rest, STR("://"))) {
         reader_error(r, node, "a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://");
         return NULL;
@@ -70,9 +77,9 @@ static const struct scheme *find_scheme(struct reader *r, const struct yaml_node
     return NULL;
 }
 
-// user[:password]@ in front of the last @.
-static bool read_login(struct reader *r, const struct yaml_node *entry,
-                       const struct yaml_node *node, struct str login, struct conf_gateway *g)
+// user[:password], decoded; *password_out is NULL when there is none.
+static bool split_login(struct reader *r, const struct yaml_node *node, struct str login,
+                        const char **user_out, const char **password_out)
 {
     size_t colon = str_find(login, ':');
     const char *user = percent_decode(r->arena, str_make(login.ptr, colon));
@@ -92,24 +99,56 @@ static bool read_login(struct reader *r, const struct yaml_node *entry,
         reader_error(r, node, "the url has an @ but no user before it");
         return false;
     }
-    if (yaml_get(entry, "user") != NULL || (password && yaml_get(entry, "password") != NULL)) {
-        reader_error(r, node, "the %s stands both in the url and in a key of its own; keep one",
-                     yaml_get(entry, "user") != NULL ? "user" : "password");
+    *user_out = user;
+    *password_out = password;
+    return true;
+}
+
+static bool stands_twice(struct reader *r, const struct yaml_node *node, const char *what)
+{
+    reader_error(r, node, "the %s stands both in the url and in a key of its own; keep one", what);
+    return false;
+}
+
+static void warn_of_password(struct reader *r, const struct yaml_node *node, const char *key,
+                             const char *name)
+{
+    reader_warn(r, node,
+                "a password in a url is easily shown around; better: %s: !file /etc/waypost/%s.pw",
+                key, name);
+}
+
+// In front of the last @.
+static bool read_login(struct reader *r, const struct yaml_node *entry,
+                       const struct yaml_node *node, struct str login, struct conf_gateway *g)
+{
+    const char *user, *password;
+    if (!split_login(r, node, login, &user, &password))
         return false;
-    }
+    if (yaml_get(entry, "user") != NULL)
+        return stands_twice(r, node, "user");
+    if (password != NULL && yaml_get(entry, "password") != NULL)
+        return stands_twice(r, node, "password");
     g->user = user;
     if (password != NULL) {
         g->password = password;
-        reader_warn(r, node,
-                    "a password in a url is easily shown around; better: password: !file "
-                    "/etc/waypost/%s.pw",
-                    g->name);
+        warn_of_password(r, node, "password", g->name);
     }
     return true;
 }
 
-static bool read_host(struct reader *r, const struct yaml_node *node, struct str text,
-                      struct conf_gateway *g)
+// The octets of `login@`; 0 without an @.
+static size_t login_end(struct str text)
+{
+    size_t at = text.len;
+    while (at > 0 && text.ptr[at - 1] != '@')
+        at--;
+    return at;
+}
+
+// host[:port]; the port is 0 when it is not written.
+static bool split_host(struct reader *r, const struct yaml_node *node, struct str text,
+                       const char **host_out, uint16_t *port_out)
 {
     if (text.len > 0 && text.ptr[text.len - 1] == '/')
         text.len--;
@@ -136,10 +175,10 @@ static bool read_host(struct reader *r, const struct yaml_node *node, struct str
         reader_error(r, node, "the port in the url must be a number from 1 to 65535");
         return false;
     }
-    g->port = (uint16_t)number;
+    *port_out = (uint16_t)number;
     if (host.ptr[0] == '[')
         host = str_make(host.ptr + 1, host.len - 2);
-    g->host = arena_str(r->arena, host);
+    *host_out = arena_str(r->arena, host);
     return true;
 }
 
@@ -190,13 +229,48 @@ bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml
         g->unix_path = arena_strdup(r->arena, at.path);
         return settle_tls(r, entry, s, g);
     }
-    size_t at = rest.len;
-    while (at > 0 && rest.ptr[at - 1] != '@')
-        at--;
+    size_t at = login_end(rest);
     if (at > 0 && !read_login(r, entry, node, str_make(rest.ptr, at - 1), g))
         return false;
-    if (!read_host(r, node, str_make(rest.ptr + at, rest.len - at), g))
+    if (!split_host(r, node, str_make(rest.ptr + at, rest.len - at), &g->host, &g->port))
         return false;
     g->kind = s->kind;
     return settle_tls(r, entry, s, g);
+}
+
+const struct conf_socks *socks_read(struct reader *r, const struct yaml_node *entry,
+                                    const struct yaml_node *node, struct conf_gateway *g)
+{
+    enum { SOCKS_PORT = 1080, SOCKS_TEXT_MAX = 255 }; // RFC 1929 section 2
+    static const struct str scheme = {"socks5://", 9};
+    struct conf_socks *socks = arena_alloc(r->arena, sizeof(*socks));
+    const char *password = NULL;
+    if (node->kind != YAML_SCALAR || node->tag.len > 0 || !str_istarts(node->text, scheme)) {
+        reader_error(r, node, "socks is a url such as socks5://user@127.0.0.1:1080");
+        return NULL;
+    }
+    struct str rest = str_make(node->text.ptr + scheme.len, node->text.len - scheme.len);
+    size_t at = login_end(rest);
+    if (at > 0 && !split_login(r, node, str_make(rest.ptr, at - 1), &socks->user, &password))
+        return NULL;
+    if (!split_host(r, node, str_make(rest.ptr + at, rest.len - at), &socks->host, &socks->port))
+        return NULL;
+    if (password != NULL && yaml_get(entry, "socks_password") != NULL) {
+        stands_twice(r, node, "password");
+        return NULL;
+    }
+    if (password != NULL) {
+        g->socks_password = password;
+        warn_of_password(r, node, "socks_password", "proxy");
+    }
+    socks->password = g->socks_password;
+    if (socks->port == 0)
+        socks->port = SOCKS_PORT;
+    if ((socks->user != NULL && strlen(socks->user) > SOCKS_TEXT_MAX) ||
+        (socks->password != NULL && strlen(socks->password) > SOCKS_TEXT_MAX)) {
+        reader_error(r, node, "user and password of a proxy have at most %d octets",
+                     SOCKS_TEXT_MAX);
+        return NULL;
+    }
+    return socks;
 }

@@ -104,12 +104,15 @@ static bool parse_size(struct str text, uint64_t *bytes_out)
     } units[] = {{"KiB", 1024},
                  {"MiB", 1024 * 1024},
                  {"GiB", 1024 * 1024 * 1024},
+                 {"TiB", UINT64_C(1) << 40},
                  {"KB", 1000},
                  {"MB", 1000000},
                  {"GB", 1000000000},
+                 {"TB", UINT64_C(1000000000000)},
                  {"K", 1024},
                  {"M", 1024 * 1024},
                  {"G", 1024 * 1024 * 1024},
+                 {"T", UINT64_C(1) << 40},
                  {"B", 1},
                  {"", 1}};
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
@@ -127,9 +130,9 @@ static bool parse_size(struct str text, uint64_t *bytes_out)
 
 const char *value_size_text(struct arena *arena, int64_t bytes)
 {
-    static const char *const units[] = {"", "KiB", "MiB", "GiB"};
+    static const char *const units[] = {"", "KiB", "MiB", "GiB", "TiB"};
     size_t i = 0;
-    for (; i < 3 && bytes >= 1024 && bytes % 1024 == 0; i++)
+    for (; i < 4 && bytes >= 1024 && bytes % 1024 == 0; i++)
         bytes /= 1024;
     return arena_printf(arena, "%lld%s", (long long)bytes, units[i]);
 }
@@ -251,14 +254,85 @@ static bool read_text(struct reader *r, const struct conf_key *key, const struct
     return true;
 }
 
-static bool read_classes(struct reader *r, const struct conf_key *key, const struct yaml_node *item,
+static bool read_set(struct reader *r, const struct conf_key *key, const struct yaml_node *item,
+                     void *base)
+{
+    int bit;
+    if (!find_word(key->words, item->text, &bit))
+        return wrong_word(r, key, item);
+    *(uint32_t *)field(key, base) |= 1u << bit;
+    return true;
+}
+
+static bool read_percent(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
                          void *base)
 {
-    int class;
-    if (!find_word(key->words, item->text, &class))
-        return wrong_word(r, key, item);
-    *(uint32_t *)field(key, base) |= 1u << class;
+    struct str text = node->text;
+    uint64_t value;
+    if (text.len > 0 && text.ptr[text.len - 1] == '%')
+        text = str_trim(str_make(text.ptr, text.len - 1));
+    if (!str_u64(text, INT64_MAX, &value))
+        return wrong(r, key, node);
+    if (value < (uint64_t)key->min || value > (uint64_t)key->max) {
+        reader_error(r, node, "%s must be from %lld%% to %lld%%", conf_key_name(key),
+                     (long long)key->min, (long long)key->max);
+        return false;
+    }
+    store_number(key, base, (int64_t)value);
     return true;
+}
+
+static bool read_zone(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                      void *base)
+{
+    for (size_t i = 0; i < node->text.len; i++)
+        if (!ascii_is_alnum(node->text.ptr[i]) && strchr("/_+-:", node->text.ptr[i]) == NULL)
+            return wrong(r, key, node);
+    *(const char **)field(key, base) = arena_str(r->arena, node->text);
+    return true;
+}
+
+// "5.4.5" (RFC 3463 section 2); 5.4.0 and the like are codes too.
+static bool read_enhanced(struct reader *r, const struct conf_key *key,
+                          const struct yaml_node *node, void *base)
+{
+    static const uint64_t most[] = {5, 999, 999};
+    struct str rest = node->text, part;
+    uint64_t value;
+    size_t n = 0;
+    for (; n < 3 && str_split(&rest, '.', &part); n++)
+        if (part.len > 3 || !str_u64(part, most[n], &value) || (n == 0 && value < 2))
+            return wrong(r, key, node);
+    if (n < 3 || rest.len > 0 || node->text.ptr[node->text.len - 1] == '.')
+        return wrong(r, key, node);
+    *(const char **)field(key, base) = arena_str(r->arena, node->text);
+    return true;
+}
+
+static bool read_sticky(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                        void *base)
+{
+    int word = STICKY_TIME;
+    if (!find_word(key->words, node->text, &word) && !parse_time(r, key, node, more(key, base)))
+        return false;
+    store_number(key, base, word);
+    return true;
+}
+
+// A domain alone stands for all addresses in it, ".domain" for those in its subdomains, "<>" for
+// the empty address.
+static const char *mail_glob(struct reader *r, struct str text)
+{
+    if (str_eq(text, STR("<>")))
+        return "";
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("*?", text.ptr[i]) != NULL || (text.ptr[i] == '@' && i > 0))
+            return arena_str(r->arena, text);
+    if (text.len > 1 && text.ptr[0] == '@' && text.ptr[1] != '.')
+        return arena_printf(r->arena, "*%.*s", STR_FMT(text));
+    if (memchr(text.ptr, '.', text.len) == NULL || text.ptr[0] == '@')
+        return arena_str(r->arena, text);
+    return arena_printf(r->arena, text.ptr[0] == '.' ? "*@*%.*s" : "*@%.*s", STR_FMT(text));
 }
 
 // One item into its place in the array.
@@ -269,6 +343,7 @@ static bool read_item(struct reader *r, const struct conf_key *key, const struct
     struct net_range *ranges = array;
     const char **texts = array;
     int64_t *times = array;
+    uint32_t *gateways = array;
     struct net_addr server;
     char text[NET_ADDR_TEXT];
     switch (key->type) {
@@ -278,6 +353,13 @@ static bool read_item(struct reader *r, const struct conf_key *key, const struct
                wrong(r, key, item);
     case CONF_RANGES: return net_range_parse(item->text, &ranges[i]) || wrong(r, key, item);
     case CONF_TIMES: return parse_time(r, key, item, &times[i]);
+    case CONF_IPS: return net_addr_parse_ip(item->text, &addresses[i]) || wrong(r, key, item);
+    case CONF_GATEWAYS: return value_gateway(r, item, &gateways[i]);
+    case CONF_MAIL_GLOBS:
+        if (item->text.len > LIMIT_PATH)
+            return wrong(r, key, item);
+        texts[i] = mail_glob(r, item->text);
+        return item->text.len > 0 || wrong(r, key, item);
     case CONF_SERVERS:
         if (!net_addr_parse(item->text, 53, &server) || server.family == NET_UNIX)
             return wrong(r, key, item);
@@ -294,7 +376,9 @@ static bool read_item(struct reader *r, const struct conf_key *key, const struct
 static size_t item_size(const struct conf_key *key)
 {
     switch (key->type) {
+    case CONF_IPS:
     case CONF_ADDRESSES: return sizeof(struct net_addr);
+    case CONF_GATEWAYS: return sizeof(uint32_t);
     case CONF_RANGES: return sizeof(struct net_range);
     case CONF_TIMES: return sizeof(int64_t);
     default: return sizeof(char *);
@@ -328,33 +412,75 @@ static bool is_text(struct reader *r, const struct conf_key *key, const struct y
     return true;
 }
 
-// A single value stands for a list of one.
+static bool refuse_empty(struct reader *r, const struct conf_key *key, const struct yaml_node *node)
+{
+    reader_error(r, node, "%s is empty; leave the key out for the default (%s)", conf_key_name(key),
+                 key->fallback != NULL ? key->fallback
+                 : key->unset != NULL  ? key->unset
+                                       : "it must be set");
+    return false;
+}
+
+// A single value stands for a list of one: its first item, NULL when there is none.
+static const struct yaml_node *list_items(const struct yaml_node *node, struct yaml_node *alone)
+{
+    *alone = *node;
+    alone->next = NULL;
+    return node->kind == YAML_LIST ? node->first : alone;
+}
+
+static bool read_places(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                        void *base)
+{
+    struct yaml_node alone;
+    const struct yaml_node *item = list_items(node, &alone);
+    bool ok = true;
+    if (item == NULL)
+        return refuse_empty(r, key, node);
+    for (; item != NULL; item = item->next)
+        ok &= value_network(r, item, field(key, base), key->more > 0 ? more(key, base) : NULL);
+    return ok;
+}
+
+static bool read_hours(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                       void *base)
+{
+    struct yaml_node alone;
+    const struct yaml_node *item = list_items(node, &alone);
+    size_t most = node->kind == YAML_LIST ? node->count : 1, n = 0;
+    bool ok = true;
+    if (item == NULL)
+        return refuse_empty(r, key, node);
+    struct conf_hours *hours = arena_alloc(r->arena, most * HOURS_MAX * sizeof(*hours));
+    for (; item != NULL; item = item->next) {
+        size_t more_hours = is_text(r, key, item) ? hours_parse(item->text, hours + n) : HOURS_MAX;
+        ok &= more_hours > 0 ? item->kind == YAML_SCALAR : wrong(r, key, item);
+        n += more_hours;
+    }
+    *(void **)field(key, base) = hours;
+    *(size_t *)more(key, base) = n;
+    return ok;
+}
+
 static bool read_list(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
                       void *base)
 {
-    struct yaml_node alone = *node;
-    alone.next = NULL;
-    const struct yaml_node *first = node->kind == YAML_LIST ? node->first : &alone;
+    struct yaml_node alone;
+    const struct yaml_node *first = list_items(node, &alone);
     size_t count = node->kind == YAML_LIST ? node->count : 1, i = 0;
-    if (count == 0) {
-        reader_error(r, node, "%s is empty; leave the key out for the default (%s)",
-                     conf_key_name(key),
-                     key->fallback != NULL ? key->fallback
-                     : key->unset != NULL  ? key->unset
-                                           : "it must be set");
-        return false;
-    }
+    if (first == NULL)
+        return refuse_empty(r, key, node);
     bool ok = true;
     void *array = arena_alloc(r->arena, (count + 1) * item_size(key));
     for (const struct yaml_node *item = first; item != NULL; item = item->next) {
         if (!is_text(r, key, item))
             ok = false;
-        else if (key->type == CONF_CLASSES)
-            ok &= read_classes(r, key, item, base);
+        else if (key->type == CONF_SET)
+            ok &= read_set(r, key, item, base);
         else
             ok &= read_item(r, key, item, array, i++);
     }
-    if (!ok || key->type == CONF_CLASSES)
+    if (!ok || key->type == CONF_SET)
         return ok;
     *(void **)field(key, base) = array;
     if (key->more > 0)
@@ -370,8 +496,14 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
     case CONF_ADDRESSES:
     case CONF_RANGES:
     case CONF_GLOBS:
+    case CONF_MAIL_GLOBS:
     case CONF_SERVERS:
-    case CONF_CLASSES: return read_list(r, key, node, base);
+    case CONF_IPS:
+    case CONF_GATEWAYS:
+    case CONF_SET: return read_list(r, key, node, base);
+    case CONF_HOURS: return read_hours(r, key, node, base);
+    case CONF_PLACES: return read_places(r, key, node, base);
+    case CONF_GATEWAY: return value_gateway(r, node, field(key, base));
     default: break;
     }
     if (!is_text(r, key, node))
@@ -388,6 +520,10 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
     case CONF_SIZE: return read_size(r, key, node, base);
     case CONF_TIME: return parse_time(r, key, node, field(key, base));
     case CONF_RATE: return read_rate(r, key, node, base);
+    case CONF_PERCENT: return read_percent(r, key, node, base);
+    case CONF_ZONE: return read_zone(r, key, node, base);
+    case CONF_ENHANCED: return read_enhanced(r, key, node, base);
+    case CONF_STICKY: return read_sticky(r, key, node, base);
     case CONF_IP: return net_addr_parse_ip(node->text, field(key, base)) || wrong(r, key, node);
     case CONF_SECRET: return (*(const char **)field(key, base) = secret_read(r, node)) != NULL;
     default: return read_text(r, key, node, base);

@@ -170,7 +170,7 @@ def test_all_gateways_together_send_no_more_at_once_than_said(make):
 
 def test_a_gateway_takes_no_more_than_its_rate(make):
     p, times = make.peer(), []
-    w = make.waypost({"p": p.gateway(rate="3/s")})
+    w = make.waypost({"p": p.gateway(limits={"rate": "3/s"})})
     p.on["MAIL"] = lambda s, line: times.append(time.monotonic())
     for _ in range(8):
         w.send(message())
@@ -221,7 +221,7 @@ def test_urgent_mail_overtakes(make):
     """MT-PRIORITY (RFC 6710), at a gateway that takes one message at a time."""
     p, all_there = make.peer(), threading.Event()
     p.on["MAIL"] = lambda s, line: all_there.wait(20) and None
-    w = make.waypost({"p": p.gateway(connections=1)})
+    w = make.waypost({"p": p.gateway(limits={"connections": 1})})
     for _ in range(20):
         w.send(message(name="bulk"), mail="MT-PRIORITY=-4")
     w.send(message(name="urgent"), mail="MT-PRIORITY=4")

@@ -318,7 +318,7 @@ def test_a_full_port_of_silence_does_not_hold_up_others(make):
 
 def test_connections_and_recipients_stay_within_the_gateway_limits(make):
     p = make.peer()
-    w = make.waypost({"p": p.gateway(connections=2, recipients=3)})
+    w = make.waypost({"p": p.gateway(limits={"connections": 2, "recipients": 3})})
     most = []
     p.on["MAIL"] = lambda s, line: most.append(len(p.open))
     for _ in range(20):
@@ -330,7 +330,7 @@ def test_connections_and_recipients_stay_within_the_gateway_limits(make):
 
 def test_a_connection_carries_no_more_than_its_messages(make):
     p = make.peer()
-    w = make.waypost({"p": p.gateway(connections=1, per_connection=5)})
+    w = make.waypost({"p": p.gateway(limits={"connections": 1, "per_connection": 5})})
     for _ in range(12):
         w.send(message())
     p.wait("all", lambda: len(p.kept) == 12)

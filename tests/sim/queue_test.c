@@ -548,7 +548,7 @@ static void one_connection_in_all_is_enough_for_direct_delivery(void **state)
 
 static void a_rate_holds_in_every_window(void **state)
 {
-    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", rate: 60/h}\n");
+    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {rate: 60/h}}\n");
     for (int i = 0; i < 200; i++)
         send_one("far.example");
     pass(3 * HOUR + 30 * MINUTE);
@@ -559,7 +559,7 @@ static void a_rate_holds_in_every_window(void **state)
 
 static void too_many_connections_means_fewer_not_none(void **state)
 {
-    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", connections: 3}\n");
+    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {connections: 3}}\n");
     for (int i = 0; i < 100; i++)
         send_one("far.example");
     pass(MINUTE);
@@ -570,7 +570,7 @@ static void too_many_connections_means_fewer_not_none(void **state)
 static void the_urgent_go_first_but_the_low_do_not_starve(void **state)
 {
     one.down = true;
-    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", rate: 10/min, connections: 1}\n");
+    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {rate: 10/min, connections: 1}}\n");
     send_mail("low.example", PRIORITY_LOW, 1);
     for (int i = 0; i < 30; i++)
         send_mail("urgent.example", PRIORITY_URGENT, 1);
@@ -588,7 +588,7 @@ static void the_urgent_go_first_but_the_low_do_not_starve(void **state)
 
 static void many_recipients_are_split_by_the_gateways_limit(void **state)
 {
-    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", recipients: 50}\n");
+    start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {recipients: 50}}\n");
     send_mail("far.example", PRIORITY_NORMAL, 200);
     pass(MINUTE);
     assert_int_equal(one.mails, 4);
