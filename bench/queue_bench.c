@@ -3,13 +3,20 @@
 // and time, then what the orders and views of an administrator cost over all of them.
 //
 //   queue_bench [MESSAGES] [DOMAINS]
+//   queue_bench MESSAGES DOMAINS replan
+//
+// The second form moves all of them from one gateway to another (a pick by hand, then a reload that
+// disables it) and says how long it takes until all are planned, and how long the conductor's loop
+// was kept at most from its other work. Nothing is sent.
 #include "base/mem.h"
 #include "conf/conf.h"
 #include "conf/read.h"
 #include "mail/envelope.h"
 #include "queue/queue.h"
 #include "queue/queue_view.h"
+#include "deliver/deliver.h"
 #include "sys/clock.h"
+#include "sys/log.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -52,19 +59,128 @@ void __wrap_store_message_free(struct store_message **m)
     *m = NULL;
 }
 
+// What is dispatched stays on its way for ever.
+void __wrap_deliver_submit(struct deliver *d, struct deliver_job *job);
+void __wrap_deliver_submit(struct deliver *d, struct deliver_job *job)
+{
+}
+struct body_source *__wrap_store_body_source(struct store *store, struct loop *loop, uint64_t id,
+                                             const struct store_body_ref *ref, struct blob *blob,
+                                             struct err *err);
+struct body_source *__wrap_store_body_source(struct store *store, struct loop *loop, uint64_t id,
+                                             const struct store_body_ref *ref, struct blob *blob,
+                                             struct err *err)
+{
+    return xcalloc(1, 64);
+}
+void __wrap_store_commit_quietly(struct store *store, const struct store_op *ops, size_t count);
+void __wrap_store_commit_quietly(struct store *store, const struct store_op *ops, size_t count)
+{
+}
+
+static struct conf *read_conf(const char *more)
+{
+    char text[4096];
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    snprintf(text, sizeof(text),
+             "hostname: bench.example\nspool: /nonexistent\nrun: /nonexistent\n%s", more);
+    struct conf *conf = conf_read_text("bench.yaml", str_of(text), &report);
+    if (conf == NULL)
+        exit(2);
+    conf_report_free(&report);
+    return conf;
+}
+
+#define TWO_GATEWAYS                                                                               \
+    "gateways:\n  one: {url: \"smtp://127.0.0.1:9\", connections: 5}\n"                            \
+    "  two: {url: \"smtp://127.0.0.1:9\", connections: 5, priority: low%s}\n"
+
+static struct bench {
+    struct queue *q;
+    struct loop *loop;
+    struct timer beat;
+    uint64_t n;
+    int step;
+    int64_t begun_us, beat_us, longest_us;
+} bench;
+
+static uint64_t waiting(const char *gateway)
+{
+    struct queue_gateway_view views[8];
+    size_t n = queue_gateways(bench.q, views, 8);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(views[i].name, gateway) == 0)
+            return views[i].waiting + views[i].active;
+    return 0;
+}
+
+static void next_step(const char *what)
+{
+    static const char *const moves[] = {"planned at the start", "moved by a pick",
+                                        "moved back by a reload"};
+    struct err err;
+    int64_t now_us = clock_mono_us();
+    printf("%s: %.3f s, the loop was kept for %.1f ms at most\n", moves[bench.step],
+           (double)(now_us - bench.begun_us) / 1e6, (double)bench.longest_us / 1e3);
+    bench.begun_us = bench.beat_us = clock_mono_us();
+    bench.longest_us = 0;
+    bench.step++;
+    if (bench.step == 1) {
+        queue_pick(bench.q, STR("two"), "bench", &err);
+    } else if (bench.step == 2) {
+        char text[512];
+        snprintf(text, sizeof(text), TWO_GATEWAYS, ", enabled: no");
+        struct conf *conf = read_conf(text);
+        queue_reload(bench.q, conf);
+        conf_unref(&conf);
+    } else {
+        exit(0);
+    }
+}
+
+static void on_beat(void *ctx)
+{
+    int64_t now_us = clock_mono_us(), gap_us = now_us - bench.beat_us;
+    if (gap_us > bench.longest_us)
+        bench.longest_us = gap_us;
+    const char *goal = bench.step == 1 ? "two" : "one";
+    bool there = waiting(goal) + 10 >= bench.n; // those on their way stay where they were
+    bench.beat_us = now_us;
+    if (there)
+        next_step(goal);
+    timer_start(&bench.beat, 1);
+}
+
+static int replan(struct queue *q, uint64_t n)
+{
+    struct loop *loop = loop_new("bench");
+    struct loop *loops[] = {loop};
+    struct err err;
+    struct names *names = names_new(loop, &(struct names_settings){0}, &err);
+    struct deliver *delivers[] = {deliver_new(loop, names)};
+    log_setup(LOG_ERROR_LEVEL, LOG_TEXT);
+    bench = (struct bench){.q = q, .loop = loop, .n = n, .begun_us = clock_mono_us()};
+    bench.beat_us = bench.begun_us;
+    timer_init(&bench.beat, loop, on_beat, NULL);
+    timer_start(&bench.beat, 1);
+    queue_start(q, &(struct queue_parts){
+                       .loop = loop, .delivers = delivers, .loops = loops, .loop_count = 1});
+    loop_run(loop);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
     uint64_t domains = argc > 2 ? strtoull(argv[2], NULL, 10) : 1000;
-    struct conf_report report = {0};
-    conf_report_init(&report);
-    struct conf *conf = conf_read_text("bench.yaml",
-                                       STR("hostname: bench.example\nspool: /nonexistent\n"
-                                           "run: /nonexistent\n"),
-                                       &report);
-    if (conf == NULL || n == 0 || domains == 0)
+    bool moving = argc > 3 && strcmp(argv[3], "replan") == 0;
+    char text[512] = "";
+    if (moving)
+        snprintf(text, sizeof(text), TWO_GATEWAYS, "");
+    struct conf *conf = read_conf(text);
+    if (n == 0 || domains == 0)
         return 2;
-    conf_report_free(&report);
     struct queue *q = queue_new(conf);
     struct buf packed;
     buf_init(&packed, 4096);
@@ -85,6 +201,8 @@ int main(int argc, char **argv)
         "%llu messages: %.1f bytes of heap each (packed envelope %zu), adopted in %.3f us each\n",
         (unsigned long long)n, (double)bytes / (double)n, packed.len,
         (double)adopting_us / (double)n);
+    if (moving)
+        return replan(q, n);
     struct queue_counts counts;
     int64_t from_us = clock_mono_us();
     queue_counts(q, &counts);
