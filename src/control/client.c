@@ -20,6 +20,7 @@ struct call {
     struct stream *stream;
     struct buf request;
     struct buf line;
+    struct buf *answer; // NULL: standard output
     int status;
     bool ended;
     struct err *err;
@@ -44,6 +45,8 @@ static void take_line(struct call *c, struct str line)
     uint64_t status;
     if (line.ptr[0] == 'x')
         end(c, str_u64(text, 255, &status) ? (int)status : EX_PROTOCOL);
+    else if (line.ptr[0] == 'o' && c->answer != NULL)
+        buf_printf(c->answer, "%.*s\n", STR_FMT(text));
     else
         fprintf(line.ptr[0] == 'o' ? stdout : stderr, "%.*s\n", STR_FMT(text));
 }
@@ -122,6 +125,12 @@ static void look_for_reader(void *ctx)
 
 int control_call(const char *path, int argc, const char *const *argv, struct err *err)
 {
+    return control_ask(path, argc, argv, NULL, err);
+}
+
+int control_ask(const char *path, int argc, const char *const *argv, struct buf *answer,
+                struct err *err)
+{
     static const struct stream_handler handler = {on_data, on_event};
     struct net_addr to = {.family = NET_UNIX};
     if (strlen(path) >= sizeof(to.path)) {
@@ -129,10 +138,10 @@ int control_call(const char *path, int argc, const char *const *argv, struct err
         return -1;
     }
     memcpy(to.path, path, strlen(path) + 1);
-    struct call c = {.loop = loop_new("control"), .err = err};
-    buf_init(&c.request, LIMIT_CONTROL_LINE);
+    struct call c = {.loop = loop_new("control"), .err = err, .answer = answer};
+    buf_init(&c.request, LIMIT_CONTROL_REQUEST);
     buf_init(&c.line, LIMIT_CONTROL_LINE + 16);
-    unsigned width = columns();
+    unsigned width = answer == NULL ? columns() : 0;
     buf_puts(&c.request, "waypost 1");
     if (width > 0)
         buf_printf(&c.request, " %u", width);

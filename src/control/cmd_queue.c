@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 #include "control/command.h"
 #include "control/table.h"
+#include "control/words.h"
 #include "route/judge.h"
 #include "sys/clock.h"
 
@@ -13,16 +14,6 @@
 #include <stdlib.h>
 
 // ---- list ----
-
-static void size_text(uint64_t bytes, char text[16])
-{
-    if (bytes < 1000)
-        snprintf(text, 16, "%llu B", (unsigned long long)bytes);
-    else if (bytes < 1000 * 1000)
-        snprintf(text, 16, "%.1f kB", (double)bytes / 1e3);
-    else
-        snprintf(text, 16, "%.1f MB", (double)bytes / 1e6);
-}
 
 static const struct queue_rcpt_view *first_waiting(const struct queue_message_view *v,
                                                    size_t *waiting_out)
@@ -63,12 +54,12 @@ static const struct table_column columns[] = {
 
 static void list_line(struct reply *r, const struct queue_message_view *v)
 {
-    char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[16], to[LIMIT_PATH + 16];
+    char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[WORDS_TEXT], to[LIMIT_PATH + 16];
     size_t waiting;
     const struct queue_rcpt_view *first = first_waiting(v, &waiting);
     const char *last = v->held ? v->hold_reason : first != NULL ? first->last.text : "";
     time_span(clock_wall_ms() - v->envelope.accepted_ms, age);
-    size_text(v->size, size);
+    words_size(v->size, size);
     next_text(v, first, next);
     snprintf(to, sizeof(to), waiting > 1 ? "%.*s +%zu" : "%.*s",
              first != NULL ? (int)first->address.len : 0, first != NULL ? first->address.ptr : "",
@@ -171,10 +162,10 @@ static bool find(struct reply *r, uint64_t id, struct queue_message_view *v)
 
 static void show_text(struct reply *r, const struct queue_message_view *v)
 {
-    char id[ID_TEXT_SIZE], when[TIME_TEXT], size[16], next[TIME_TEXT];
+    char id[ID_TEXT_SIZE], when[TIME_TEXT], size[WORDS_TEXT], next[TIME_TEXT];
     struct buf decoded;
     struct str subject = reply_subject(v->envelope.subject, &decoded);
-    size_text(v->size, size);
+    words_size(v->size, size);
     reply_line(r, "%s  %s%.*s%s  %s  %s%s%s", id_format(v->id, id),
                v->envelope.subject.len > 0 ? "\"" : "", STR_FMT(subject),
                v->envelope.subject.len > 0 ? "\"" : "", size, v->state, v->held ? ": " : "",

@@ -29,7 +29,8 @@ struct reply {
     struct stream *stream;
     struct buf in;       // the request, until it is whole
     struct arena *arena; // as long as the reply
-    int argc;            // behind the command's own words
+    const struct command *command;
+    int argc; // behind the command's own words
     char **argv;
     bool json; // --json was given (and taken out of argv)
     uint32_t uid;
@@ -45,8 +46,9 @@ struct reply {
 };
 
 void reply_line(struct reply *r, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));         // "o"
-void reply_text(struct reply *r, struct str text); // many "o" lines
+    __attribute__((format(printf, 2, 3)));             // "o"
+void reply_text(struct reply *r, struct str text);     // many "o" lines
+void reply_object(struct reply *r, struct str object); // "{...}", with the schema put in front
 void reply_error(struct reply *r, const char *format, ...)
     __attribute__((format(printf, 2, 3))); // "e"
 struct table_column;
@@ -65,9 +67,9 @@ enum audience {
 
 struct command {
     const char *words; // "queue list"
-    const char *usage; // "[PATTERN] [--json]"
-    const char *help;
-    int least, most; // arguments
+    const char *usage; // "[PATTERN] [--max N]": names every option it takes but --json
+    const char *help;  // NULL: asked by other commands, not by people
+    int least, most;   // arguments
     enum audience audience;
     void (*run)(struct reply *r);
 };
@@ -81,8 +83,13 @@ struct str reply_subject(struct str subject, struct buf *out);
 const char *reply_option(struct reply *r, const char *name);
 bool reply_flag(struct reply *r, const char *name); // takes `--name` out
 void reply_drop_args(struct reply *r, int at, int count);
+// All options taken, so many arguments are left? Else says what is wrong and ends the reply.
+bool reply_args(struct reply *r, int least, int most);
 // Reads an id argument, or says what is wrong and ends the reply (then false).
 bool reply_id(struct reply *r, const char *text, uint64_t *id_out);
+
+// NULL after it was said, with the nearest name, that there is no such gateway; the reply is ended.
+const struct conf_gateway *control_gateway(struct reply *r, const char *name);
 
 // Every waiting message that the asker may see and that fits the glob (over its addresses; empty:
 // all), oldest first, a page at a time between the loop's other work and no faster than the asker
@@ -97,6 +104,14 @@ void cmd_status(struct reply *r);
 void cmd_reload(struct reply *r);
 void cmd_stop(struct reply *r);
 void cmd_gateway_list(struct reply *r);
+void cmd_gateway_show(struct reply *r);
+void cmd_gateway_test(struct reply *r);
+void cmd_gateway_next(struct reply *r);
+void cmd_gateway_use(struct reply *r);
+void cmd_gateway_auto(struct reply *r);
+void cmd_network(struct reply *r);
+void cmd_network_learn(struct reply *r);
+void cmd_config_live(struct reply *r);
 void cmd_queue_list(struct reply *r);
 void cmd_queue_show(struct reply *r);
 void cmd_queue_retry(struct reply *r);
@@ -104,5 +119,9 @@ void cmd_queue_hold(struct reply *r);
 void cmd_queue_release(struct reply *r);
 void cmd_queue_drop(struct reply *r);
 void cmd_route_explain(struct reply *r);
+void cmd_route_show(struct reply *r);
+void cmd_route_detours(struct reply *r);
+void cmd_route_pin(struct reply *r);
+void cmd_route_unpin(struct reply *r);
 void cmd_log(struct reply *r);
 void cmd_queue_classic(struct reply *r);

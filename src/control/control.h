@@ -12,6 +12,7 @@
 // Everything runs on the conductor's loop.
 #pragma once
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "conf/conf.h"
 #include "queue/queue_view.h"
@@ -38,3 +39,6 @@ void control_free(struct control **c); // closes what is open
 // answer to standard output and error, returns the exit status; -1 with err when no daemon answers
 // there. Runs a loop of its own until the end.
 int control_call(const char *path, int argc, const char *const *argv, struct err *err);
+// The same with what goes to standard output put into `answer` instead (NULL: as above).
+int control_ask(const char *path, int argc, const char *const *argv, struct buf *answer,
+                struct err *err);

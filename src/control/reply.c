@@ -59,6 +59,15 @@ void reply_text(struct reply *r, struct str text)
         write_tagged(r, 'o', line.ptr, line.len);
 }
 
+void reply_object(struct reply *r, struct str object)
+{
+    struct buf out;
+    buf_init(&out, LIMIT_CONTROL_REQUEST);
+    buf_printf(&out, "{\"schema\":1,%.*s", (int)object.len - 1, object.ptr + 1);
+    reply_text(r, buf_str(&out));
+    buf_free(&out);
+}
+
 void reply_free(struct reply *r)
 {
     list_remove(&r->in_control);
@@ -131,6 +140,26 @@ bool reply_flag(struct reply *r, const char *name)
             return true;
         }
     }
+    return false;
+}
+
+bool reply_args(struct reply *r, int least, int most)
+{
+    const char *usage = r->command->usage;
+    for (int i = 0; i < r->argc; i++) {
+        if (r->argv[i][0] != '-' || r->argv[i][1] == '\0')
+            continue;
+        reply_error(r, "waypost %s: `%s` %s", r->command->words, r->argv[i],
+                    strstr(usage, r->argv[i]) != NULL ? "takes a value" : "means nothing here");
+        reply_error(r, "usage: waypost %s%s%s", r->command->words, usage[0] != '\0' ? " " : "",
+                    usage);
+        reply_end(r, EX_USAGE);
+        return false;
+    }
+    if (r->argc >= least && r->argc <= most)
+        return true;
+    reply_error(r, "usage: waypost %s%s%s", r->command->words, usage[0] != '\0' ? " " : "", usage);
+    reply_end(r, EX_USAGE);
     return false;
 }
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "control/table.h"
+#include "control/words.h"
 #include "route/judge.h"
 #include "sys/clock.h"
 
@@ -21,16 +22,6 @@ static const char *local_time(int64_t wall_ms, char text[TIME_TEXT])
     return text;
 }
 
-static void size_text(uint64_t bytes, char text[24])
-{
-    if (bytes < 1000)
-        snprintf(text, 24, "%llu octets", (unsigned long long)bytes);
-    else if (bytes < 1000 * 1000)
-        snprintf(text, 24, "%.1f kB", (double)bytes / 1e3);
-    else
-        snprintf(text, 24, "%.1f MB", (double)bytes / 1e6);
-}
-
 static struct str sender_text(struct str sender)
 {
     return sender.len > 0 ? sender : STR("<>");
@@ -40,11 +31,11 @@ static struct str sender_text(struct str sender)
 
 void timeline_head(struct reply *r, const struct index_message *m, bool states)
 {
-    char id[ID_TEXT_SIZE], size[24], when[TIME_TEXT];
+    char id[ID_TEXT_SIZE], size[WORDS_TEXT], when[TIME_TEXT];
     const struct envelope *e = &m->envelope;
     struct buf decoded;
     struct str subject = reply_subject(m->subject, &decoded);
-    size_text(m->size, size);
+    words_size(m->size, size);
     reply_line(r, "%s  %s%.*s%s%s  from %.*s", id_format(m->id, id), m->subject.len > 0 ? "\"" : "",
                STR_FMT(subject), m->subject.len > 0 ? "\"  " : "", size,
                STR_FMT(sender_text(m->sender)));

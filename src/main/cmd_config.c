@@ -300,18 +300,23 @@ static void change_json(struct json *j, struct str line)
     json_close(j);
 }
 
+void main_changes_json(struct json *j, const struct buf *diff)
+{
+    struct str rest = buf_str(diff), line;
+    json_open_array(j, "changes");
+    while (str_split(&rest, '\n', &line))
+        change_json(j, line);
+    json_close_array(j);
+}
+
 static void diff_json(const char *old_file, const char *new_file, struct buf *text)
 {
     struct buf out;
-    struct str rest = buf_str(text), line;
     struct json j = main_json(&out);
     json_text(&j, "old", old_file);
     json_text(&j, "new", new_file);
     json_bool(&j, "same", text->len == 0);
-    json_open_array(&j, "changes");
-    while (str_split(&rest, '\n', &line))
-        change_json(&j, line);
-    json_close_array(&j);
+    main_changes_json(&j, text);
     main_json_print(&j);
     buf_free(text);
 }
@@ -332,8 +337,10 @@ int cmd_config_diff(const struct main_options *options, int argc, char **argv)
     struct buf text;
     bool json = main_flag(&argc, argv, "--json");
     bool text_only = main_flag(&argc, argv, "--text-only");
+    if (main_flag(&argc, argv, "--live") && argc <= 1)
+        return main_config_live(options, argc == 1 ? argv[0] : options->config, json);
     if (argc != 2)
-        return usage("diff OLD NEW [--text-only] [--json]");
+        return usage("diff OLD NEW [--text-only] [--json]  or  config diff --live [FILE] [--json]");
     struct conf *old_conf = read_conf(argv[0], text_only);
     struct conf *new_conf = read_conf(argv[1], text_only);
     bool both = old_conf != NULL && new_conf != NULL;

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "main/command.h"
+#include "main/password.h"
 #include "sys/worker.h"
 
 #include <stdio.h>
@@ -11,16 +12,14 @@
 #include <termios.h>
 #include <unistd.h>
 
-// From a terminal without showing it; else the first line of standard input. Never an argument:
-// others see those.
-static bool read_password(char out[1024])
+bool password_read(const char *prompt, char out[1024])
 {
     struct termios shown;
     bool terminal = tcgetattr(STDIN_FILENO, &shown) == 0;
     if (terminal) {
         struct termios hidden = shown;
         hidden.c_lflag &= ~(tcflag_t)ECHO;
-        fprintf(stderr, "password: ");
+        fprintf(stderr, "%s", prompt);
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
     }
     bool ok = fgets(out, 1024, stdin) != NULL;
@@ -41,7 +40,7 @@ int cmd_password_hash(const struct main_options *options, int argc, char **argv)
                 "usage: waypost password hash [USER]    (the password on standard input)\n");
         return EX_USAGE;
     }
-    if (!read_password(password)) {
+    if (!password_read("password: ", password)) {
         fprintf(stderr, "waypost: no password on standard input\n");
         return EX_NOINPUT;
     }

@@ -8,7 +8,9 @@
 #include "control/control.h"
 #include "main/command.h"
 #include "main/daemon.h"
+#include "main/kept.h"
 #include "sys/clock.h"
+#include "sys/file.h"
 #include "sys/host.h"
 #include "sys/log.h"
 #include "sys/worker.h"
@@ -38,15 +40,24 @@ struct reload_work {
     struct link link;
     struct server *server;
     struct conf *conf;
-    struct buf text; // what to say
+    struct buf text;   // what to say
+    struct buf source; // the configuration's text; empty: not known
     void (*done)(void *ctx, bool ok, const char *text);
     void *ctx;
 };
+
+static void forget(struct buf *source)
+{
+    if (source->data != NULL)
+        explicit_bzero(source->data, source->len);
+    buf_free(source);
+}
 
 static void reload_free(struct reload_work *w)
 {
     list_remove(&w->link);
     buf_free(&w->text);
+    forget(&w->source);
     conf_unref(&w->conf);
     xfree(w);
 }
@@ -63,6 +74,41 @@ static void reload_end(struct reload_work *w, bool ok)
         worker_submit(&next->work);
 }
 
+// ---- The text in force, for `waypost config rollback` ----
+
+// Empty when there is none, or it is being written at this moment.
+static void read_source(const char *path, struct buf *out)
+{
+    struct err err;
+    size_t len;
+    char *text = path != NULL ? file_slurp(path, LIMIT_CONFIG_FILE, &len, &err) : NULL;
+    buf_clear(out);
+    if (text == NULL)
+        return;
+    buf_append(out, text, len);
+    explicit_bzero(text, len);
+    xfree(text);
+}
+
+static void keep_source(const struct conf *conf, const struct buf *source)
+{
+    struct err err;
+    if (source->len > 0 && !kept_put(conf->spool_dir, buf_str(source), &err))
+        log_warn("config-not-kept", 0, "%s: `waypost config rollback` will not know this one",
+                 err.text);
+}
+
+static void keep_now(struct work *work)
+{
+    struct reload_work *w = (struct reload_work *)work;
+    keep_source(w->conf, &w->source);
+}
+
+static void on_kept(struct work *work)
+{
+    reload_end((struct reload_work *)work, true);
+}
+
 static void on_taken_over(void *ctx, bool ok, const struct err *err)
 {
     struct reload_work *w = ctx;
@@ -73,10 +119,12 @@ static void on_taken_over(void *ctx, bool ok, const struct err *err)
         conf_unref(&s->conf);
         s->conf = w->conf;
         control_set_conf(s->control, s->conf);
-    } else {
-        buf_printf(&w->text, "%s\nthe running configuration stays in force\n", err->text);
+        w->work = (struct work){.home = s->loop, .work = keep_now, .done = on_kept};
+        worker_submit(&w->work);
+        return;
     }
-    reload_end(w, ok);
+    buf_printf(&w->text, "%s\nthe running configuration stays in force\n", err->text);
+    reload_end(w, false);
 }
 
 static void on_read(struct work *work)
@@ -96,6 +144,7 @@ static void read_again(struct work *work)
     struct conf_report report = {0};
     conf_report_init(&report);
     const struct main_options *options = w->server->options;
+    read_source(options->config, &w->source);
     w->conf = options->config != NULL ? conf_read_file(options->config, &report) : conf_builtin();
     conf_report_print(&report, &w->text);
     conf_report_free(&report);
@@ -108,6 +157,7 @@ static void reload(void *ctx, void (*done)(void *ctx, bool ok, const char *text)
     w->done = done;
     w->ctx = done_ctx;
     buf_init(&w->text, 1 << 20);
+    buf_init(&w->source, LIMIT_CONFIG_FILE);
     w->work = (struct work){.home = w->server->loop, .work = read_again, .done = on_read};
     bool first = list_empty(&w->server->reloads);
     list_append(&w->server->reloads, &w->link);
@@ -229,6 +279,9 @@ int cmd_serve(const struct main_options *options, int argc, char **argv)
     s.conf = main_read_conf(options);
     if (s.conf == NULL)
         return EX_CONFIG;
+    struct buf source;
+    buf_init(&source, LIMIT_CONFIG_FILE);
+    read_source(options->config, &source); // before root is dropped
     log_setup((enum log_level)s.conf->log_level,
               s.conf->log_format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT);
     s.loop = loop_new("conductor");
@@ -236,6 +289,9 @@ int cmd_serve(const struct main_options *options, int argc, char **argv)
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         loop_on_signal(s.loop, signals[i], on_signal, &s);
     bool ok = start(&s, &err);
+    if (ok)
+        keep_source(s.conf, &source);
+    forget(&source);
     if (ok) {
         ready(&s);
     } else {

@@ -32,11 +32,14 @@ struct conf *main_find_conf(const struct main_options *options);
 struct conf *main_places(const struct main_options *options, bool *sound);
 
 bool main_flag(int *argc, char **argv, const char *name); // takes it out of argv
+// Takes `--name VALUE` or `--name=VALUE` out; NULL when it is not there.
+const char *main_option(int *argc, char **argv, const char *name);
 
 // The one object of an answer with --json, with its "schema" in it; printed by the second.
 enum { MAIN_JSON_BYTES = 4 << 20 };
 struct json main_json(struct buf *out);
 void main_json_print(struct json *j);
+void main_changes_json(struct json *j, const struct buf *diff); // "changes", of conf_diff's lines
 
 // Is it a command of ours or of the daemon's? And what to say when not; the exit status.
 bool main_command_known(int argc, char **argv);
@@ -53,6 +56,17 @@ int cmd_config_explain(const struct main_options *options, int argc, char **argv
 int cmd_config_diff(const struct main_options *options, int argc, char **argv);
 int cmd_config_reference(const struct main_options *options, int argc, char **argv);
 int cmd_config_schema(const struct main_options *options, int argc, char **argv);
+int main_config_live(const struct main_options *options, const char *file, bool json);
+int cmd_config_apply(const struct main_options *options, int argc, char **argv);
+int cmd_config_rollback(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_add(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_edit(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_enable(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_disable(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_remove(const struct main_options *options, int argc, char **argv);
+int cmd_gateway_move(const struct main_options *options, int argc, char **argv);
+int cmd_network_learn_here(const struct main_options *options, int argc, char **argv);
+int cmd_route_lint(const struct main_options *options, int argc, char **argv);
 int cmd_spool_check(const struct main_options *options, int argc, char **argv);
 int cmd_spool_rebuild(const struct main_options *options, int argc, char **argv);
 int cmd_password_hash(const struct main_options *options, int argc, char **argv);

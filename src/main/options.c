@@ -74,6 +74,22 @@ bool main_flag(int *argc, char **argv, const char *name)
     return false;
 }
 
+const char *main_option(int *argc, char **argv, const char *name)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < *argc; i++) {
+        bool joined = strncmp(argv[i], name, len) == 0 && argv[i][len] == '=';
+        if (!joined && (strcmp(argv[i], name) != 0 || i + 1 >= *argc))
+            continue;
+        const char *value = joined ? argv[i] + len + 1 : argv[i + 1];
+        int count = joined ? 1 : 2;
+        for (*argc -= count; i < *argc; i++)
+            argv[i] = argv[i + count];
+        return value;
+    }
+    return NULL;
+}
+
 struct json main_json(struct buf *out)
 {
     buf_init(out, MAIN_JSON_BYTES);

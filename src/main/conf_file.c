@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: ISC
+// The file is replaced by a new one beside it, of the same owner and mode: whoever reads it
+// meanwhile sees the one or the other. This runs in the program itself, as the one who asks.
+#include "main/conf_file.h"
+#include "base/mem.h"
+#include "conf/diff.h"
+#include "conf/read.h"
+#include "control/control.h"
+#include "sys/file.h"
+#include "sys/host.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static const char default_config[] = "/etc/waypost/waypost.yaml";
+
+static const char *user_name(uint32_t uid, char text[64])
+{
+    const struct passwd *p = getpwuid(uid);
+    if (p != NULL)
+        snprintf(text, 64, "%s", p->pw_name);
+    else
+        snprintf(text, 64, "uid %u", uid);
+    return text;
+}
+
+static bool write_all(int fd, struct str text)
+{
+    while (text.len > 0) {
+        ssize_t n = write(fd, text.ptr, text.len);
+        if (n <= 0)
+            return false;
+        text = str_make(text.ptr + n, text.len - (size_t)n);
+    }
+    return fsync(fd) == 0;
+}
+
+bool conf_file_write(const char *path, struct str text, unsigned mode, long uid, long gid,
+                     struct err *err)
+{
+    struct buf fresh;
+    buf_init(&fresh, 4096);
+    buf_printf(&fresh, "%s.%ld.new", path, (long)getpid());
+    int fd = open(buf_cstr(&fresh), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    bool ok = fd >= 0;
+    // The group first: who gives the file away may not change it any more.
+    if (ok && (uid >= 0 || gid >= 0) && fchown(fd, (uid_t)uid, (gid_t)gid) != 0)
+        ok = getuid() != 0 && fchown(fd, (uid_t)-1, (gid_t)gid) == 0;
+    ok = ok && fchmod(fd, mode) == 0 && write_all(fd, text);
+    if (!ok)
+        err_sys(err, errno, "cannot write %s", fresh.data);
+    if (fd >= 0 && close(fd) != 0 && ok) {
+        err_sys(err, errno, "cannot write %s", fresh.data);
+        ok = false;
+    }
+    ok = ok && path_rename(fresh.data, path, err);
+    if (!ok && fd >= 0)
+        unlink(fresh.data);
+    buf_free(&fresh);
+    return ok;
+}
+
+// ---- Opening ----
+
+static bool refuse_writer(const char *path, const char *what)
+{
+    struct path_facts facts;
+    struct err err;
+    char owner[64] = "root", asker[64];
+    if (path_stat(path, &facts, &err))
+        user_name(facts.uid, owner);
+    fprintf(stderr, "waypost: %s%s belongs to %s, and %s may not change it; run this as %s\n", what,
+            path, owner, user_name(host_uid(), asker), owner);
+    return false;
+}
+
+static bool may_write(const struct conf_file *f)
+{
+    struct buf dir;
+    buf_init(&dir, 4096);
+    buf_puts(&dir, f->path);
+    char *slash = strrchr(buf_cstr(&dir), '/');
+    if (slash != NULL)
+        *slash = '\0';
+    const char *in = slash != NULL ? dir.data : ".";
+    bool ok = !f->exists || access(f->path, W_OK) == 0 || refuse_writer(f->path, "");
+    ok = ok && (access(in, W_OK | X_OK) == 0 || refuse_writer(in, "the directory "));
+    buf_free(&dir);
+    return ok;
+}
+
+static bool slurp(struct conf_file *f)
+{
+    struct err err;
+    size_t len;
+    char *text = file_slurp(f->path, LIMIT_CONFIG_FILE, &len, &err);
+    if (text == NULL) {
+        fprintf(stderr, "waypost: %s\n", err.text);
+        return false;
+    }
+    buf_append(&f->text, text, len);
+    explicit_bzero(text, len);
+    xfree(text);
+    return true;
+}
+
+bool conf_file_open(struct conf_file *f, const struct main_options *options, int *argc, char **argv,
+                    int *status_out)
+{
+    *f = (struct conf_file){.options = options};
+    f->json = main_flag(argc, argv, "--json");
+    f->dry_run = main_flag(argc, argv, "--dry-run");
+    const char *named = options->config != NULL ? options->config : default_config;
+    char real[PATH_MAX];
+    f->exists = realpath(named, real) != NULL;
+    f->path = xstrdup(f->exists ? real : named);
+    buf_init(&f->text, LIMIT_CONFIG_FILE);
+    buf_cstr(&f->text);
+    if (f->exists && access(f->path, R_OK) != 0) {
+        char asker[64];
+        fprintf(stderr, "waypost: %s may not be read by %s; run this as root\n", f->path,
+                user_name(host_uid(), asker));
+        *status_out = EX_NOPERM;
+    } else if (!f->dry_run && !may_write(f)) {
+        *status_out = EX_NOPERM;
+    } else if (f->exists && !slurp(f)) {
+        *status_out = EX_NOINPUT;
+    } else {
+        return true;
+    }
+    conf_file_close(f);
+    return false;
+}
+
+void conf_file_close(struct conf_file *f)
+{
+    if (f->text.data != NULL)
+        explicit_bzero(f->text.data, f->text.len);
+    buf_free(&f->text);
+    xfree(f->path);
+    f->path = NULL;
+}
+
+// ---- Changing ----
+
+static void say(const struct conf_report *report)
+{
+    struct buf text;
+    buf_init(&text, MAIN_JSON_BYTES);
+    conf_report_print(report, &text);
+    fputs(buf_cstr(&text), stderr);
+    buf_free(&text);
+}
+
+// NULL when it has mistakes, which are told.
+static struct conf *check(const struct conf_file *f, struct str text)
+{
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    struct conf *conf = conf_read_text(f->path, text, &report);
+    if (conf == NULL) {
+        say(&report);
+        fprintf(stderr, "nothing was changed\n");
+    }
+    conf_report_free(&report);
+    return conf;
+}
+
+static void diff(const struct conf_file *f, const struct conf *conf, struct buf *out)
+{
+    struct conf_report report = {0};
+    conf_report_init(&report);
+    struct conf *before = conf_read_text(f->path, buf_str(&f->text), &report);
+    if (before != NULL)
+        conf_diff(before, conf, out);
+    conf_unref(&before);
+    conf_report_free(&report);
+}
+
+static void say_changes(const struct conf_file *f, struct buf *changes)
+{
+    if (f->json)
+        return;
+    if (changes->len > 0)
+        fputs(buf_cstr(changes), stdout);
+    else
+        printf("no difference in what it means\n");
+}
+
+static bool put(const struct conf_file *f, struct str text, struct err *err)
+{
+    struct path_facts facts;
+    if (f->exists && path_stat(f->path, &facts, err))
+        return conf_file_write(f->path, text, facts.mode & 07777, facts.uid, facts.gid, err);
+    return conf_file_write(f->path, text, 0640, -1, -1, err);
+}
+
+static void put_back(const struct conf_file *f)
+{
+    struct err err;
+    bool ok = f->exists ? put(f, buf_str(&f->text), &err) : path_remove(f->path, &err);
+    if (ok)
+        fprintf(stderr, "%s is as it was\n", f->path);
+    else
+        fprintf(stderr, "waypost: and it could not be put back: %s\n", err.text);
+}
+
+enum taken { TAKEN_OVER, TAKEN_REFUSED, TAKEN_NO_DAEMON };
+
+static enum taken reload(const struct conf_file *f, const struct conf *conf, struct buf *answer)
+{
+    static const char *const order[] = {"reload"};
+    struct err err;
+    char path[256];
+    snprintf(path, sizeof(path), "%s/control.sock", conf->run_dir);
+    int status = control_ask(path, 1, order, answer, &err);
+    return status < 0 ? TAKEN_NO_DAEMON : status == 0 ? TAKEN_OVER : TAKEN_REFUSED;
+}
+
+static void answer_json(const struct conf_file *f, struct buf *changes, const char *taken)
+{
+    struct buf out;
+    struct json j = main_json(&out);
+    json_text(&j, "file", f->path);
+    main_changes_json(&j, changes);
+    json_text(&j, "result", taken);
+    main_json_print(&j);
+}
+
+static int take_over(struct conf_file *f, const struct conf *conf, struct buf *changes)
+{
+    struct buf answer;
+    buf_init(&answer, MAIN_JSON_BYTES);
+    enum taken taken =
+        f->options->config == NULL && !f->exists ? TAKEN_NO_DAEMON : reload(f, conf, &answer);
+    if (taken == TAKEN_REFUSED)
+        put_back(f);
+    else if (f->json)
+        answer_json(f, changes, taken == TAKEN_OVER ? "in force" : "written");
+    else if (taken == TAKEN_OVER)
+        printf("%s", buf_cstr(&answer));
+    else
+        printf("%s is written; %s\n", f->path,
+               f->exists ? "no daemon runs, it holds from the next start"
+                         : "a daemon that runs without it takes it at its next start");
+    buf_free(&answer);
+    return taken == TAKEN_REFUSED ? EX_CONFIG : 0;
+}
+
+static int change(struct conf_file *f, const struct conf *conf, struct str text,
+                  struct buf *changes)
+{
+    struct err err;
+    say_changes(f, changes);
+    if (f->dry_run) {
+        if (f->json)
+            answer_json(f, changes, "nothing was written");
+        return 0;
+    }
+    if (put(f, text, &err))
+        return take_over(f, conf, changes);
+    fprintf(stderr, "waypost: %s; nothing was changed\n", err.text);
+    return EX_CANTCREAT;
+}
+
+int conf_file_change(struct conf_file *f, struct str text)
+{
+    struct buf changes;
+    struct conf *conf = check(f, text);
+    struct err err;
+    int status = EX_CONFIG;
+    buf_init(&changes, MAIN_JSON_BYTES);
+    if (conf != NULL) {
+        diff(f, conf, &changes);
+        status = change(f, conf, text, &changes);
+    }
+    if ((status != 0 || f->dry_run) && f->extra != NULL)
+        path_remove(f->extra, &err);
+    buf_free(&changes);
+    conf_unref(&conf);
+    return status;
+}
