@@ -2,6 +2,7 @@
 // Listening sockets.
 #include "base/limits.h"
 #include "base/mem.h"
+#include "sys/holder.h"
 #include "sys/host.h"
 #include "sys/log.h"
 #include "sys/sockaddr.h"
@@ -145,9 +146,14 @@ static void on_connection(struct net_watch *watch, uint32_t events)
 
 static void explain_bind(struct err *err, const struct net_addr *at, int code)
 {
-    char text[NET_ADDR_TEXT];
+    char text[NET_ADDR_TEXT], holder[100];
     net_addr_format(at, text);
-    if (code == EADDRINUSE && at->family != NET_UNIX)
+    if (code == EADDRINUSE && at->family != NET_UNIX && port_holder(at, holder, sizeof(holder)))
+        err_set(err,
+                "cannot listen on %s: another program listens there already, %s; stop it, or "
+                "choose another port",
+                text, holder);
+    else if (code == EADDRINUSE && at->family != NET_UNIX)
         err_set(err,
                 "cannot listen on %s: another program listens there already; find it with "
                 "\"ss -ltnp sport = :%u\" and stop it, or choose another port",
