@@ -203,6 +203,14 @@ static void count_route(struct queue *q, struct qrcpt *r, int route)
     q->route_hits[route >= 0 ? (size_t)route : q->conf->route_count]++;
 }
 
+// It would go direct, but whether there is a detour for it is not known yet.
+static bool detour_is_open(struct queue *q, const struct plan_input *in, const struct plan *plan)
+{
+    return in->detour_count > 0 && in->mx == NULL && !in->mx_failed &&
+           (plan->kind == PLAN_GO || plan->kind == PLAN_WAIT) &&
+           q->conf->gateways[plan->gateway].kind == GATEWAY_DIRECT;
+}
+
 static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i)
 {
     struct qrcpt *r = &m->rcpts[i];
@@ -216,7 +224,7 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
     struct plan plan = plan_next(&in);
     if (plan.kind == PLAN_END && next_round(q, m, i, &in, &plan))
         return;
-    if (plan.kind == PLAN_MX) {
+    if (plan.kind == PLAN_MX || detour_is_open(q, &in, &plan)) {
         lane_add(q, exchangers_ask(q, domain), m, i);
         r->next_s = UINT32_MAX;
         return;

@@ -7,6 +7,7 @@
 #include "sys/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 // ---- Trouble, shared ----
 
@@ -311,8 +312,65 @@ void settle_job(struct deliver_job *job)
     queue_check_idle(q);
 }
 
-void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
-                 const struct attempt *attempt, const struct outcome *outcomes, bool at_once)
+// ---- Failed for good ----
+
+// Mail of routes that keep what fails is held for a person instead of returned. Those that remain
+// to be returned stay in `index`; how many.
+static size_t keep_failed(struct queue *q, struct qmsg *m, uint32_t *index, size_t count,
+                          const struct attempt *attempt, struct outcome *outcomes)
+{
+    size_t left = 0, kept = 0;
+    struct outcome why = {0};
+    struct envelope e;
+    struct arena *arena = arena_new();
+    struct store_rcpt_result *results = arena_alloc(arena, count * sizeof(*results));
+    qmsg_envelope(q, m, arena, &e);
+    for (size_t i = 0; i < count; i++) {
+        struct plan_input in = planning_input(q, m, &e, index[i]);
+        in.mx_failed = in.mx == NULL;
+        int route = plan_route(&in);
+        if (route < 0 || !q->conf->routes[route].keep_failed) {
+            outcomes[left] = outcomes[i];
+            index[left++] = index[i];
+            continue;
+        }
+        struct qrcpt *r = &m->rcpts[index[i]];
+        why = outcomes[i];
+        settle_remember(q, r, attempt->gateway, &outcomes[i]);
+        r->flags &= RCPT_ROUTED;
+        r->step = 0;
+        results[kept++] = (struct store_rcpt_result){
+            .index = index[i], .state = RCPT_WAITING, .tries = r->tries, .outcome = outcomes[i]};
+    }
+    if (kept > 0) {
+        struct store_op op = {.kind = STORE_RESULT,
+                              .id = m->id,
+                              .wall_ms = q->now_ms,
+                              .gateway = attempt->gateway,
+                              .facts = attempt->facts,
+                              .transcript = attempt->transcript,
+                              .results = results,
+                              .result_count = kept};
+        char reason[LIMIT_OUTCOME_TEXT + 64];
+        queue_record(q, &op, 1);
+        snprintf(reason, sizeof(reason), "failed, and kept as its route says: %s",
+                 why.text[0] != '\0' ? why.text : judge_reason(&why));
+        queue_hold(q, m->id, reason);
+    }
+    arena_free(&arena);
+    return left;
+}
+
+static bool any_keeps(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->route_count; i++)
+        if (conf->routes[i].keep_failed)
+            return true;
+    return false;
+}
+
+static void give_back(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
+                      const struct attempt *attempt, const struct outcome *outcomes, bool at_once)
 {
     struct store_rcpt_result *results = xcalloc(count, sizeof(*results));
     for (size_t i = 0; i < count; i++) {
@@ -332,4 +390,22 @@ void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t 
         r->next_s = (uint32_t)((turn + 999) / 1000);
     }
     xfree(results);
+}
+
+void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
+                 const struct attempt *attempt, const struct outcome *outcomes, bool at_once)
+{
+    if (!any_keeps(q->conf)) {
+        give_back(q, m, index, count, attempt, outcomes, at_once);
+        return;
+    }
+    uint32_t *mine = xmalloc(count * sizeof(*mine));
+    struct outcome *why = xmalloc(count * sizeof(*why));
+    memcpy(mine, index, count * sizeof(*mine));
+    memcpy(why, outcomes, count * sizeof(*why));
+    size_t left = keep_failed(q, m, mine, count, attempt, why);
+    if (left > 0)
+        give_back(q, m, mine, left, attempt, why, at_once);
+    xfree(why);
+    xfree(mine);
 }
