@@ -556,7 +556,7 @@ void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken)
 
 // ---- What refusals teach ----
 
-int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o)
+int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o, int64_t least_ms)
 {
     struct gateway_quota *g = find(q, gateway);
     if (g == NULL)
@@ -574,6 +574,8 @@ int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o)
     g->learnt.count = m->booked;
     // A day's end by the provider's clock is unknown: it is asked each hour, with one message.
     int64_t wait = period == PERIOD_MINUTE ? 60 * 1000 : LEARN_DEFAULT_MS;
+    if (period != PERIOD_MINUTE && wait < least_ms)
+        wait = least_ms;
     if (!slides(period) && m->end_ms - q->now_ms < wait)
         wait = m->end_ms - q->now_ms;
     g->learnt.until_ms = q->now_ms + wait;
@@ -587,12 +589,6 @@ int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o)
         write_state(q, g, ahead);
     }
     return g->learnt.until_ms;
-}
-
-int64_t quota_learnt_until(struct queue *q, uint32_t gateway)
-{
-    struct gateway_quota *g = find(q, gateway);
-    return g != NULL && g->learnt.until_ms > q->now_ms ? g->learnt.until_ms : 0;
 }
 
 // ---- Life ----
@@ -730,6 +726,13 @@ void quota_start(struct queue *q)
     q->quotas = xcalloc(1, sizeof(*q->quotas));
     q->quotas->by_name = map_new();
     quota_bind(q);
+    for (uint32_t i = 0; i < q->quotas->count; i++) {
+        struct outcome o = {
+            .class = OUTCOME_QUOTA, .scope = SCOPE_ACCOUNT, .text = "as it said before this start"};
+        int64_t until = q->quotas->at[i]->learnt.until_ms;
+        if (until > q->now_ms && q->conf->gateways[i].kind != GATEWAY_DIRECT)
+            lane_rest(q, lane_for(q, i, STR("")), &o, until - q->now_ms);
+    }
 }
 
 void quota_save(struct queue *q)

@@ -27,11 +27,9 @@ enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned prior
 // The transaction is over: so many recipients were taken, or may have been; the rest is given back.
 void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken);
 
-// The gateway said that its allowance is used up. Until when nothing should be asked of it; a
-// wall-clock moment.
-int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o);
-// Until when it was said to be used up, as remembered over a restart; 0: not.
-int64_t quota_learnt_until(struct queue *q, uint32_t gateway);
+// The gateway said that its allowance is used up, perhaps for how long. Until when nothing should
+// be asked of it; a wall-clock moment.
+int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o, int64_t least_ms);
 
 int64_t quota_due(const struct queue *q); // wall clock of the next look; INT64_MAX: none
 void quota_turn(struct queue *q);         // looks: what is open again?

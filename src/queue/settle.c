@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What becomes of a message after a transaction: the judge's verdicts carried out and recorded.
-#include "queue/queue_int.h"
+#include "queue/quota.h"
 #include "base/base64.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -167,6 +167,15 @@ static void say(struct queue *q, struct qjob *j, size_t i, const struct verdict 
 
 // ---- The lane's lesson ----
 
+// An allowance that is used up comes back at a moment of its own.
+static int64_t least_rest(struct queue *q, const struct qjob *j, const struct outcome *o,
+                          const struct verdict *v)
+{
+    if (o->class != OUTCOME_QUOTA || j->lane->closed)
+        return v->rest_ms;
+    return quota_learn(q, j->lane->gateway, o, v->rest_ms) - q->now_ms;
+}
+
 static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *verdicts)
 {
     bool spoke = false;
@@ -178,7 +187,7 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
             if (o->class == OUTCOME_BUSY && j->lane->proven && j->lane->active > 1)
                 lane_busy(q, j->lane);
             else
-                lane_rest(q, j->lane, o, verdicts[i].rest_ms);
+                lane_rest(q, j->lane, o, least_rest(q, j, o, &verdicts[i]));
             return;
         }
         spoke = spoke || o->class == OUTCOME_OK || o->code != 0;
