@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// The machine of the simulated world: 192.0.2.10, two cores, no environment, nothing to drop.
+// The machine of the simulated world: its links (links.c), two cores, no environment, nothing to
+// drop.
 #include "sim/inside.h"
 #include "sys/host.h"
 
@@ -32,9 +33,7 @@ const char *host_env(const char *name)
 
 bool host_owns(const struct net_addr *addr)
 {
-    struct net_addr own;
-    net_addr_parse_ip(STR("192.0.2.10"), &own);
-    return net_addr_is_loopback(addr) || net_addr_is_any(addr) || net_addr_same_ip(addr, &own);
+    return net_addr_is_loopback(addr) || net_addr_is_any(addr) || links_own(addr);
 }
 
 void host_notify(const char *state)

@@ -125,6 +125,14 @@ void loops_free(void);
 void net_init(void);
 void net_crash(enum world_crash how); // before loops_crash
 void net_free(void);
+void net_address_gone(const struct net_addr *own); // connections from it fall silent or are reset
+void links_init(void);                             // before net_init
+void links_crash(void);
+void links_free(void);
+bool links_source(const struct net_addr *to, struct net_addr *from_out); // false: no way there
+bool links_own(const struct net_addr *addr);
+void manager_init(void);
+void manager_crash(void);
 void tls_crash(void);
 bool tls_session_known(const char *key); // remembers it
 enum world_certificate tls_certificate(const char *server_name);

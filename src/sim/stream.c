@@ -480,14 +480,16 @@ static struct net_addr local_for(const struct net_addr *to, enum sim_owner owner
     struct net_addr from = {.family = to->family};
     if (to->family == NET_UNIX)
         return from;
-    if (net_addr_is_loopback(to) || to->family == NET_IPV6)
+    if (net_addr_is_loopback(to) || (owner != SIM_DAEMON && to->family == NET_IPV6))
         from = *to;
+    else if (owner != SIM_DAEMON)
+        net_addr_parse_ip(STR("198.51.100.7"), &from);
     else
-        net_addr_parse_ip(owner == SIM_DAEMON ? STR("192.0.2.10") : STR("198.51.100.7"), &from);
+        links_source(to, &from);
     return from;
 }
 
-static void choose_link(struct conn *c)
+static void choose_link(struct conn *c, enum sim_owner owner)
 {
     struct world_link *l = &c->link;
     bool local = c->addr[1].family == NET_UNIX || net_addr_is_loopback(&c->addr[1]);
@@ -499,6 +501,10 @@ static void choose_link(struct conn *c)
     l->window = 4096u << sim_below(7);
     if (decide_fn != NULL)
         decide_fn(decide_ctx, &c->addr[0], &c->addr[1], l);
+    struct net_addr own;
+    if (!local && owner == SIM_DAEMON &&
+        (!links_source(&c->addr[1], &own) || !links_own(&c->addr[0])))
+        l->fate = WORLD_LINK_UNREACHABLE;
     if (l->chunk_max == 0)
         l->chunk_max = 1;
 }
@@ -516,7 +522,7 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
     c->addr[0] = from != NULL && from->family != NET_NONE ? *from : local_for(to, loop->owner);
     if (c->addr[0].family != NET_UNIX && (from == NULL || from->port == 0))
         c->addr[0].port = next_port = next_port < 60999 ? (uint16_t)(next_port + 1) : 32768;
-    choose_link(c);
+    choose_link(c, loop->owner);
     struct stream *s = stream_make(loop, c, 0);
     s->handler = handler;
     s->ctx = ctx;
@@ -946,6 +952,19 @@ void world_cut_links(bool silently)
         if (c->addr[1].family == NET_UNIX || net_addr_is_loopback(&c->addr[1]) || !end_of_daemon(c))
             continue;
         if (silently)
+            c->silent = true;
+        else
+            conn_reset(c);
+    }
+}
+
+void net_address_gone(const struct net_addr *own)
+{
+    struct conn *c;
+    list_each (&conns, c, struct conn, all) {
+        if (!end_of_daemon(c) || !net_addr_same_ip(&c->addr[0], own))
+            continue;
+        if (sim_chance(500))
             c->silent = true;
         else
             conn_reset(c);

@@ -83,6 +83,8 @@ void world_new(uint64_t seed)
     names_table_init();
     loops_init();
     net_init();
+    links_init();
+    manager_init();
 }
 
 void world_free(void)
@@ -92,6 +94,7 @@ void world_free(void)
     world_crash(WORLD_KILLED);
     world_fail_allocation(0);
     net_free();
+    links_free();
     tls_free();
     names_table_free();
     loops_free();
@@ -165,6 +168,8 @@ static void crash_now(enum world_crash how)
     sim.peers->running = false;
     sim_trace(0xdead + how);
     net_crash(how);
+    links_crash();
+    manager_crash();
     worker_crash();
     tls_crash();
     disk_crash(how);

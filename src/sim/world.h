@@ -110,6 +110,16 @@ enum world_certificate {
 };
 void world_set_certificate(const char *server_name, enum world_certificate what);
 
+// ---- Where the machine is. ----
+
+// At the beginning it has eth0 with 192.0.2.10/24. Each link that is up with an address has a
+// default route. `kind` as struct link_facts, "" for a physical one; `addresses` "10.20.3.4/24",
+// ended by NULL. Connections from an address that goes die with it: reset, or silent.
+void world_link_set(const char *name, const char *kind, const char *const *addresses, bool up);
+void world_link_remove(const char *name);
+struct manager_state;
+void world_manager_set(const struct manager_state *state); // copied; NetworkManager says so now
+
 // ---- Names. ----
 
 // Adds a record; a name without any answers NXDOMAIN, without that type NODATA.
