@@ -80,7 +80,7 @@ static void emit(struct import *im, const struct source *s, const struct source 
 
 static void read_dir(struct import *im, const char *dir)
 {
-    struct source *all = NULL;
+    struct source *all = NULL, **end = &all;
     for (const char *const *n = names_in(im, dir); *n != NULL; n++) {
         struct str uid = str_of(*n);
         if (!str_iends(uid, STR(".source")) || strchr(*n, '\'') != NULL)
@@ -89,8 +89,8 @@ static void read_dir(struct import *im, const char *dir)
         struct source *s = read_source(im, arena_printf(im->arena, "%s/%s", dir, *n), uid);
         if (s == NULL)
             continue;
-        s->next = all;
-        all = s;
+        *end = s;
+        end = &s->next;
     }
     for (const struct source *s = all; s != NULL; s = s->next)
         if (str_is(s->backend, "smtp") && !s->off && s->host.len > 0)

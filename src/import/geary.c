@@ -100,6 +100,7 @@ static void read_account(struct import *im, const char *path)
         if (str_is(e.section, "Outgoing") && (a.line == 0 || str_is(e.key, "host")))
             a.line = e.line;
     }
+    a.line += a.line == 0;
     emit(im, ini.text.file, &a);
 }
 

@@ -28,15 +28,15 @@ static struct values *values_of(struct state *s, struct str identity)
     if (identity.len == 0)
         return &s->base;
     size_t count = 0;
-    for (struct identity *i = s->identities; i != NULL; i = i->next, count++)
-        if (str_eq(i->name, identity))
-            return &i->own;
+    struct identity **end = &s->identities;
+    for (; *end != NULL; end = &(*end)->next, count++)
+        if (str_eq((*end)->name, identity))
+            return &(*end)->own;
     if (count >= LIMIT_IMPORT_FOUND)
         return &s->base;
     struct identity *i = arena_alloc(s->im->arena, sizeof(*i));
     i->name = identity;
-    i->next = s->identities;
-    s->identities = i;
+    *end = i;
     return &i->own;
 }
 

@@ -165,6 +165,24 @@ static bool says_it_itself(struct str command)
     return false;
 }
 
+// The daemon is another user, so ~ would be another home.
+static const char *at_home(struct import *im, struct str command)
+{
+    struct buf out;
+    buf_init(&out, 64 * 1024);
+    for (size_t i = 0; i < command.len; i++) {
+        struct str here = str_after(command, i);
+        bool begins = i == 0 || command.ptr[i - 1] == ' ';
+        if (im->home != NULL && begins && str_starts(here, STR("~/")))
+            buf_puts(&out, im->home);
+        else
+            buf_putc(&out, command.ptr[i]);
+    }
+    const char *text = arena_str(im->arena, buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
 void found_command(struct import *im, struct import_found *f, struct str command)
 {
     command = str_trim(command);
@@ -184,7 +202,7 @@ void found_command(struct import *im, struct import_found *f, struct str command
         return;
     }
     f->secret = IMPORT_SECRET_COMMAND;
-    f->secret_command = arena_str(im->arena, command);
+    f->secret_command = at_home(im, command);
 }
 
 void found_keyring(struct import *im, struct import_found *f, const char *command,
@@ -256,6 +274,13 @@ void route_add(struct import *im, const char *to, const char *from, struct impor
         if (im->route_count++ == LIMIT_IMPORT_ROUTES)
             import_note(im, file, line, "there are too many rules; the rest was left alone");
         return;
+    }
+    const char *glob = to != NULL ? to : from;
+    for (const char *p = glob; *p != '\0'; p++) {
+        if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || strlen(glob) > LIMIT_PATH) {
+            import_note(im, file, line, "what this rule is for is no address and no domain");
+            return;
+        }
     }
     struct import_route *r = arena_alloc(im->arena, sizeof(*r));
     *r = (struct import_route){

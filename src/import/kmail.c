@@ -104,7 +104,7 @@ static void read_dir(struct import *im, const char *dir)
 {
     struct ini ini;
     struct ini_entry e;
-    struct transport *all = NULL;
+    struct transport *all = NULL, *now = NULL, **end = &all;
     struct str preset = {0};
     unsigned count = 0;
     if (!ini_open(im, &ini, arena_printf(im->arena, "%s/mailtransports", dir), INI_PLAIN))
@@ -112,13 +112,13 @@ static void read_dir(struct import *im, const char *dir)
     while (count < LIMIT_IMPORT_FOUND && ini_next_or_section(&ini, &e)) {
         bool transport = str_starts(e.section, STR("Transport "));
         if (e.key.ptr == NULL && transport) {
-            struct transport *t = arena_alloc(im->arena, sizeof(*t));
-            t->id = str_trim(str_after(e.section, sizeof("Transport ") - 1));
-            t->next = all;
-            all = t;
+            now = arena_alloc(im->arena, sizeof(*now));
+            now->id = str_trim(str_after(e.section, sizeof("Transport ") - 1));
+            *end = now;
+            end = &now->next;
             count++;
         } else if (transport) {
-            set(im, all, &e);
+            set(im, now, &e);
         } else if (str_is(e.key, "default-transport")) {
             preset = e.value;
         }

@@ -94,8 +94,8 @@ static void emit(struct state *s)
     found_user(im, f, url.user.len > 0 ? url.user : value(s, "smtp_user"));
     struct str from = value(s, "from");
     found_senders(im, f, from);
-    if (str_find(value(s, "smtp_authenticators"), 'x') == 0 ||
-        str_istarts(value(s, "smtp_authenticators"), STR("oauth")))
+    struct str ways = value(s, "smtp_authenticators");
+    if (str_istarts(ways, STR("xoauth")) || str_istarts(ways, STR("oauth")))
         f->login = IMPORT_LOGIN_OAUTH2;
     found_password(im, f, url.password, at->file, at->line);
     if (pass != NULL && pass->command)

@@ -14,7 +14,7 @@ static void field(struct buf *out, const char *label, const char *format, ...)
     va_start(args, format);
     buf_vprintf(&raw, format, args);
     va_end(args);
-    buf_printf(out, "  %-9s ", label);
+    buf_printf(out, "  %-10s ", label);
     utf8_escape(out, buf_str(&raw));
     buf_putc(out, '\n');
     buf_free(&raw);
@@ -44,9 +44,12 @@ static void say_password(struct import *im, const struct import_layout *layout,
         break;
     case IMPORT_SECRET_KEYRING:
         field(out, "password", "in %s", f->secret_where);
-        if (f->secret_command != NULL)
+        if (f->secret_command == NULL)
+            field(out, "", "put it into %s, one line, mode 0600", file);
+        else
             field(out, "", "this asks for it: %s", f->secret_command);
-        field(out, "", "a daemon cannot open a user's keyring; better put it into %s", file);
+        if (f->secret_command != NULL)
+            field(out, "", "a daemon that is not that user's cannot; then put it into %s", file);
         break;
     case IMPORT_SECRET_NONE:
         field(out, "password", "not found; put it into %s, one line, mode 0600", file);

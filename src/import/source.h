@@ -14,7 +14,8 @@ struct text {
     struct import *im;
     const char *file;
     struct str rest;
-    unsigned line; // of the one read last
+    unsigned line;  // where the one read last begins
+    unsigned count; // of lines read
 };
 
 // False when there is none; when it is there but cannot be read that is noted.

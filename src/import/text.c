@@ -84,7 +84,7 @@ static bool open_text(struct import *im, struct text *t, const char *path, bool 
     struct str all = str_make(data, len);
     if (str_starts(all, STR("\xef\xbb\xbf")))
         all = str_after(all, 3);
-    *t = (struct text){im, path, all, 0};
+    *t = (struct text){.im = im, .file = path, .rest = all};
     return true;
 }
 
@@ -102,7 +102,7 @@ bool text_next(struct text *t, struct str *line_out)
 {
     if (!str_split(&t->rest, '\n', line_out))
         return false;
-    t->line++;
+    t->line = ++t->count;
     if (line_out->len > 0 && line_out->ptr[line_out->len - 1] == '\r')
         line_out->len--;
     return true;
@@ -115,6 +115,7 @@ bool text_next_joined(struct text *t, struct str *line_out)
         return false;
     if (line_out->len == 0 || line_out->ptr[line_out->len - 1] != '\\')
         return true;
+    unsigned first = t->line;
     struct buf whole;
     buf_init(&whole, LIMIT_IMPORT_FILE);
     buf_append(&whole, line_out->ptr, line_out->len - 1);
@@ -124,6 +125,7 @@ bool text_next_joined(struct text *t, struct str *line_out)
         if (!on)
             break;
     }
+    t->line = first;
     *line_out = arena_dup(t->im->arena, buf_str(&whole));
     buf_free(&whole);
     return true;
@@ -158,7 +160,7 @@ bool text_next_folded(struct text *t, struct str *line_out)
         buf_putc(&whole, ' ');
         buf_add(&whole, str_trim(more));
         t->rest = ahead.rest;
-        t->line = ahead.line;
+        t->count = ahead.count;
     }
     if (folded)
         *line_out = arena_dup(t->im->arena, buf_str(&whole));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 struct pref {
+    struct pref *next; // in the order of the file
     struct str name, value;
     unsigned line;
 };
@@ -14,6 +15,7 @@ struct prefs {
     struct import *im;
     const char *file;
     struct map *map;
+    struct pref *first;
 };
 
 // user_pref("name", value);
@@ -54,8 +56,7 @@ static struct str value(struct prefs *p, const char *branch, struct str id, cons
 static void senders(struct prefs *p, struct import_found *f, struct str server, struct str preset)
 {
     static const char branch[] = "mail.identity.";
-    size_t pos = 0;
-    for (struct pref *e; (e = map_next(p->map, &pos)) != NULL;) {
+    for (const struct pref *e = p->first; e != NULL; e = e->next) {
         if (!str_starts(e->name, str_of(branch)) || !str_iends(e->name, STR(".useremail")))
             continue;
         struct str id = str_after(e->name, sizeof(branch) - 1);
@@ -107,6 +108,7 @@ static void read_profile(struct import *im, const char *dir)
     struct prefs p = {.im = im, .file = arena_printf(im->arena, "%s/prefs.js", dir)};
     struct text t;
     struct str line, name, v, list, id;
+    struct pref **end = &p.first;
     if (!text_open(im, &t, p.file))
         return;
     p.map = map_new();
@@ -114,7 +116,9 @@ static void read_profile(struct import *im, const char *dir)
         if (!read_pref(im, line, &name, &v) || !str_starts(name, STR("mail.")))
             continue;
         struct pref *e = arena_alloc(im->arena, sizeof(*e));
-        *e = (struct pref){name, v, t.line};
+        *e = (struct pref){.name = name, .value = v, .line = t.line};
+        *end = e;
+        end = &e->next;
         map_put(p.map, e->name, e);
     }
     struct pref *servers = map_get(p.map, STR("mail.smtpservers"));

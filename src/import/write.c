@@ -4,7 +4,6 @@
 // when other mail goes direct, a last route lists the others, as it would else take them all.
 #include "import/write.h"
 #include "base/utf8.h"
-#include "conf/schema.h"
 
 static bool stays(const struct import_found *f)
 {
@@ -196,7 +195,6 @@ static void put_places(const struct import_found *f, struct buf *out)
 static void put_gateway(struct import *im, const struct import_layout *layout,
                         const struct import_found *f, struct buf *out)
 {
-    bool gateway_senders = conf_key_find("gateways.NAME.senders") != NULL;
     put_places(f, out);
     buf_printf(out, "  %s:\n    url: \"", f->name);
     import_url(f, out);
@@ -216,7 +214,7 @@ static void put_gateway(struct import *im, const struct import_layout *layout,
     if (f == import_catch_all(im)) {
         if (f->senders != NULL)
             remark(out, "    ", "takes the mail of all senders that no other gateway is for");
-    } else if (f->senders != NULL && gateway_senders) {
+    } else if (f->senders != NULL) {
         buf_puts(out, "    senders: ");
         put_senders(f->senders, out);
         buf_putc(out, '\n');
@@ -230,11 +228,10 @@ static void put_chain(struct import *im, const struct import_found *catch_all, s
     unsigned count = 0;
     buf_puts(out, "  - {via: [");
     // First those for their senders (others' mail passes them over), then the general ones.
-    for (int general = 0; general < 2; general++)
+    for (int turn = 0; turn < 3; turn++)
         for (const struct import_found *f = im->found; f != NULL; f = f->next)
             if (stays(f) && !only_routed(f, catch_all) &&
-                is_general(f, catch_all) == (general == 1) &&
-                (general == 1 || conf_key_find("gateways.NAME.senders") != NULL))
+                turn == (f == catch_all ? 1 : 2 * is_general(f, catch_all)))
                 buf_printf(out, "%s%s", count++ > 0 ? ", " : "", f->name);
     if (im->direct && catch_all == NULL)
         buf_printf(out, "%sdirect", count++ > 0 ? ", " : "");
@@ -243,11 +240,15 @@ static void put_chain(struct import *im, const struct import_found *catch_all, s
     buf_puts(out, "]}\n");
 }
 
-static void put_route(const struct import_route *r, struct buf *out)
+static void put_route(const struct import_route *first, const struct import_route *r,
+                      struct buf *out)
 {
     const struct import_found *f = import_kept(r->found);
     if (r->found != NULL && f == NULL)
         return; // its gateway is left out, and told there
+    for (const struct import_route *o = first; o != r; o = o->next)
+        if (r->to != NULL && o->to != NULL && str_ieq(str_of(o->to), str_of(r->to)))
+            return; // of the same words the first rule holds
     remark(out, "  ", "%s: %s:%u", r->program, r->file, r->line);
     buf_printf(out, "  - {%s: ", r->to != NULL ? "to" : "from");
     quote(out, str_of(r->to != NULL ? r->to : r->from));
@@ -256,26 +257,14 @@ static void put_route(const struct import_route *r, struct buf *out)
 
 static void put_routes(struct import *im, const struct import_found *catch_all, struct buf *out)
 {
-    bool senders = conf_key_find("gateways.NAME.senders") == NULL;
-    bool last = im->direct && catch_all == NULL, any = im->routes != NULL;
-    for (const struct import_found *f = im->found; f != NULL; f = f->next) {
-        if (!stays(f))
-            continue;
-        last |= only_routed(f, catch_all);
-        any |= senders && f != catch_all && f->senders != NULL;
-    }
-    if (!any && !last)
+    bool last = im->direct && catch_all == NULL;
+    for (const struct import_found *f = im->found; f != NULL; f = f->next)
+        last |= stays(f) && only_routed(f, catch_all);
+    if (im->routes == NULL && !last)
         return;
     buf_puts(out, "\nroutes:\n");
     for (const struct import_route *r = im->routes; r != NULL; r = r->next)
-        put_route(r, out);
-    for (const struct import_found *f = im->found; senders && f != NULL; f = f->next) {
-        if (!stays(f) || f == catch_all || f->senders == NULL)
-            continue;
-        buf_puts(out, "  - {from: ");
-        put_senders(f->senders, out);
-        buf_printf(out, ", via: [%s]}\n", f->name);
-    }
+        put_route(im->routes, r, out);
     put_chain(im, catch_all, out);
 }
 
