@@ -13,8 +13,6 @@
 
 #include <stdlib.h>
 
-#pragma weak watch_holds
-
 enum { SLICE = 20000, LOOK = 64 };
 
 // One of the two configurations, as the plan sees it.
@@ -50,18 +48,6 @@ static uint32_t same_name(const struct conf *conf, const char *name)
     return g != NULL ? g->index : UINT32_MAX;
 }
 
-static uint64_t holding(struct queue *q, const struct conf *conf)
-{
-    uint64_t set = 0;
-    struct arena *arena = arena_new();
-    const char *why;
-    for (size_t i = 0; q->where != NULL && i < conf->network_count; i++)
-        if (watch_holds(&conf->networks[i], q->where, arena, &why))
-            set |= UINT64_C(1) << i;
-    arena_free(&arena);
-    return set;
-}
-
 static void make_world(struct queue *q, struct conf *conf, struct world *w)
 {
     const struct conf *here = q->conf;
@@ -74,7 +60,7 @@ static void make_world(struct queue *q, struct conf *conf, struct world *w)
     }
     w->place = q->place;
     if (conf != here)
-        w->place.networks = holding(q, conf);
+        w->place.networks = place_holding(q, conf);
     if (q->place.picked != UINT32_MAX)
         w->place.picked = same_name(conf, here->gateways[q->place.picked].name);
     w->detours = xcalloc(q->detours.count + 1, sizeof(*w->detours));

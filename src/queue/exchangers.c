@@ -52,6 +52,7 @@ void exchangers_fill(struct queue *q, struct str domain, struct plan_input *in)
 static void drop(struct queue *q, struct exchangers *x)
 {
     map_del(q->exchangers, x->domain);
+    list_remove(&x->waiting.sweep);
     xfree(x->hosts);
     xfree(x);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #pragma weak watch_in_subnet
+#pragma weak watch_holds
 #pragma weak watch_snapshot_ref
 #pragma weak watch_snapshot_unref
 
@@ -34,13 +35,23 @@ static bool in_subnet(const struct queue *q, const struct conf_gateway *g)
     return heard->family != NET_NONE && watch_in_subnet(q->where, heard, &q->conf->choice);
 }
 
-static void look_around(struct queue *q)
+uint64_t place_holding(struct queue *q, const struct conf *conf)
+{
+    uint64_t set = 0;
+    struct arena *arena = arena_new();
+    const char *why;
+    for (size_t i = 0; q->where != NULL && i < conf->network_count; i++)
+        if (watch_holds(&conf->networks[i], q->where, arena, &why))
+            set |= UINT64_C(1) << i;
+    arena_free(&arena);
+    return set;
+}
+
+// `networks`: those of the configuration of now that hold.
+static void look_around(struct queue *q, uint64_t networks)
 {
     const struct watch_snapshot *s = q->where;
-    // A snapshot made for another configuration says nothing of this one's networks; the watch
-    // makes one for this at once.
-    bool ours = s != NULL && s->network_count == q->conf->network_count;
-    q->place.networks = ours ? s->holding : 0;
+    q->place.networks = networks;
     q->place.offline = s != NULL && s->offline;
     q->place.captive = s != NULL && s->captive;
     q->place.metered = s != NULL && s->metered;
@@ -89,7 +100,7 @@ void queue_network(struct queue *q, struct watch_snapshot *now, const char *what
 {
     watch_snapshot_unref(&q->where);
     q->where = watch_snapshot_ref(now);
-    look_around(q);
+    look_around(q, now->holding);
     q->place_age++;
     if (!q->started)
         return;
@@ -292,7 +303,8 @@ void place_reload(struct queue *q, const struct conf *before)
     pick_reload(q, before);
     detour_bind(q);
     q->minute_of_week = place_minute(q->now_ms);
-    look_around(q);
+    // The snapshot was made for the networks of before.
+    look_around(q, place_holding(q, q->conf));
 }
 
 void place_free(struct queue *q)

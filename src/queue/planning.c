@@ -139,8 +139,8 @@ bool class_of_network(enum outcome_class class)
 
 static uint32_t seconds(int64_t ms)
 {
-    int64_t s = (ms + 999) / 1000;
-    return ms == INT64_MAX || s >= UINT32_MAX ? UINT32_MAX : (uint32_t)s;
+    const int64_t end_ms = (int64_t)UINT32_MAX * 1000;
+    return ms >= end_ms ? UINT32_MAX : (uint32_t)((ms + 999) / 1000);
 }
 
 static void put_aside(struct queue *q, struct qmsg *m, size_t i, int64_t until_ms)

@@ -279,6 +279,7 @@ bool class_of_network(enum outcome_class class); // offline, net, dns, tls
 void place_start(struct queue *q); // what the state remembers
 void place_reload(struct queue *q, const struct conf *before);
 void place_turn(struct queue *q); // picks and detours that are over, the active gateway
+uint64_t place_holding(struct queue *q, const struct conf *conf); // the networks of that one
 void place_free(struct queue *q);
 unsigned place_minute(int64_t wall_ms); // of the week, local time, from Monday 00:00
 void queue_replan(struct queue *q);     // everything that waits, in slices

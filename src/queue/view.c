@@ -44,8 +44,9 @@ void queue_counts(struct queue *q, struct queue_counts *out)
     out->held = q->held;
     out->recipients = atomic_load(&q->recipients);
     out->busy = q->busy;
-    out->waiting_ready = q->in_lanes;
-    out->waiting_retry = out->recipients - q->in_lanes - q->busy;
+    // Most messages have one recipient; of others with some aside a few are counted as ready.
+    out->waiting_ready = q->in_lanes - q->aside.count;
+    out->waiting_retry = out->recipients - out->waiting_ready - q->busy;
 }
 
 static const char *lane_state(struct queue *q, const struct lane *lane)
