@@ -1,83 +1,137 @@
 // SPDX-License-Identifier: ISC
-// `waypost route`: why mail goes the way it goes.
-#include "base/mem.h"
+// route show, detours, pin, unpin: the routes as a whole, and what was learnt beside them.
+#include "base/timefmt.h"
 #include "control/command.h"
+#include "control/table.h"
+#include "control/words.h"
+#include "route/table.h"
+#include "sys/clock.h"
+#pragma weak route_show
+#pragma weak route_show_json
 
-// The client may go before the mail exchangers are known.
-struct asked {
-    struct reply *reply; // NULL: gone
-};
+enum { DETOURS_SHOWN = LIMIT_DETOURS, TEXT_BYTES = 4 << 20 };
 
-static void asker_gone(struct reply *r)
+static void print_json(struct reply *r, struct json *j)
 {
-    ((struct asked *)r->ctx)->reply = NULL;
+    json_close(j);
+    reply_text(r, buf_str(j->out));
+    buf_free(j->out);
 }
 
-static void say_ways(struct reply *r, struct str ways)
+static struct json begin_json(struct buf *out)
 {
+    buf_init(out, TEXT_BYTES);
+    struct json j = json_to(out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    return j;
+}
+
+void cmd_route_show(struct reply *r)
+{
+    const struct conf *conf = r->control->conf;
+    const uint64_t *hits = queue_route_hits(r->control->parts.queue);
     struct buf out;
-    if (!r->json) {
-        reply_text(r, ways);
-        return;
+    buf_init(&out, TEXT_BYTES);
+    if (r->json) {
+        struct json j = json_to(&out);
+        route_show_json(conf, hits, &j);
+        reply_object(r, buf_str(&out));
+    } else {
+        route_show(conf, hits, &out);
+        reply_text(r, buf_str(&out));
     }
-    buf_init(&out, 2 << 20);
-    buf_printf(&out, "{\"schema\":1,\"ways\":[%.*s]}\n", STR_FMT(ways));
-    reply_text(r, buf_str(&out));
     buf_free(&out);
-}
-
-static void explained(void *ctx, struct str text)
-{
-    struct asked *asked = ctx;
-    struct reply *r = asked->reply;
-    xfree(asked);
-    if (r == NULL)
-        return;
-    r->gone = NULL;
-    say_ways(r, text);
     reply_end(r, 0);
 }
 
-static void explain_envelope(struct reply *r, const char *from, const char *to)
-{
-    struct envelope e = {.sender = str_of(from != NULL ? from : ""), .priority = PRIORITY_NORMAL};
-    struct asked *asked = xcalloc(1, sizeof(*asked));
-    asked->reply = r;
-    r->ctx = asked;
-    r->gone = asker_gone;
-    queue_explain_envelope(r->control->parts.queue, &e, str_of(to), 0, &(struct queue_assume){0},
-                           r->json, explained, asked);
-}
+// ---- Detours ----
 
-static void explain_waiting(struct reply *r, uint64_t id)
+static void detours_json(struct reply *r, const struct queue_detour_view *views, size_t n)
 {
     struct buf out;
-    buf_init(&out, 2 << 20);
-    struct json j = json_to(&out);
-    bool found = queue_explain(r->control->parts.queue, id, &(struct queue_assume){0},
-                               r->json ? NULL : &out, r->json ? &j : NULL);
-    if (found)
-        say_ways(r, buf_str(&out));
-    else
-        reply_error(r, "waypost: %s is not in the queue; what became of it says `waypost log %s`",
-                    r->argv[0], r->argv[0]);
-    buf_free(&out);
-    reply_end(r, found ? 0 : EX_DATAERR);
+    struct json j = begin_json(&out);
+    json_open_array(&j, "detours");
+    for (size_t i = 0; i < n; i++) {
+        json_open(&j, NULL);
+        json_text(&j, "provider", views[i].provider);
+        json_text(&j, "gateway", views[i].gateway);
+        json_bool(&j, "pinned", views[i].until_ms == INT64_MAX);
+        json_int(&j, "until_ms", views[i].until_ms == INT64_MAX ? 0 : views[i].until_ms);
+        json_text(&j, "why", views[i].why);
+        json_close(&j);
+    }
+    json_close_array(&j);
+    print_json(r, &j);
 }
 
-void cmd_route_explain(struct reply *r)
+static const struct table_column columns[] = {
+    {"PROVIDER", 24, false, true},
+    {"GATEWAY", 16, false, false},
+    {"UNTIL", 18, false, false},
+    {"WHY", 0, false, false},
+    {NULL},
+};
+
+static void detours_text(struct reply *r, const struct queue_detour_view *views, size_t n)
 {
-    const char *from = reply_option(r, "--from"), *to = reply_option(r, "--to");
-    uint64_t id = 0;
-    if (to != NULL) {
-        explain_envelope(r, from, to);
+    char when[WORDS_TEXT];
+    if (n == 0) {
+        reply_line(r, "no detours: mail that goes direct goes direct everywhere");
         return;
     }
-    if (r->argc != 1) {
-        reply_error(r, "usage: waypost route explain ID | --from ADDRESS --to ADDRESS");
-        reply_end(r, EX_USAGE);
-        return;
+    reply_table(r, columns, NULL);
+    for (size_t i = 0; i < n; i++) {
+        bool pinned = views[i].until_ms == INT64_MAX;
+        const struct str cells[] = {
+            str_of(views[i].provider),
+            str_of(views[i].gateway),
+            str_of(pinned ? "pinned" : words_when(views[i].until_ms, clock_wall_ms(), when)),
+            str_of(views[i].why),
+        };
+        reply_table(r, columns, cells);
     }
-    if (reply_id(r, r->argv[0], &id))
-        explain_waiting(r, id);
+}
+
+void cmd_route_detours(struct reply *r)
+{
+    struct queue_detour_view *views = arena_alloc(r->arena, DETOURS_SHOWN * sizeof(*views));
+    size_t n = queue_detours(r->control->parts.queue, views, DETOURS_SHOWN);
+    if (r->json)
+        detours_json(r, views, n);
+    else
+        detours_text(r, views, n);
+    reply_end(r, 0);
+}
+
+static void end_detour(struct reply *r, bool ok, const struct err *err, const char *done)
+{
+    if (ok)
+        reply_line(r, "%s", done);
+    else
+        reply_error(r, "waypost: %s; see `waypost route detours`", err->text);
+    reply_end(r, ok ? 0 : EX_DATAERR);
+}
+
+void cmd_route_pin(struct reply *r)
+{
+    struct err err = {0};
+    const struct conf_gateway *g = control_gateway(r, r->argv[1]);
+    if (g == NULL)
+        return;
+    bool ok = queue_detour_set(r->control->parts.queue, str_of(r->argv[0]), g->name, &err);
+    end_detour(r, ok, &err,
+               arena_printf(r->arena,
+                            "mail that would go direct to %s goes through %s; back: "
+                            "waypost route unpin %s",
+                            r->argv[0], g->name, r->argv[0]));
+}
+
+void cmd_route_unpin(struct reply *r)
+{
+    struct err err = {0};
+    bool ok = queue_detour_set(r->control->parts.queue, str_of(r->argv[0]), NULL, &err);
+    end_detour(
+        r, ok, &err,
+        arena_printf(r->arena, "mail for %s goes direct again where a route says so", r->argv[0]));
 }

@@ -1,120 +1,201 @@
 // SPDX-License-Identifier: ISC
-// status, gateway list, reload, stop: the daemon as a whole.
+// status: one screen, the same as an object, one line for monitoring, or of a user's own mail.
 #include "base/arena.h"
-#include "base/mem.h"
 #include "base/timefmt.h"
-#include "control/command.h"
+#include "control/gateway.h"
+#include "control/words.h"
 #include "sys/clock.h"
+#include "watch/watch.h"
 
-#include <stdio.h>
+enum { STATUS_BYTES = 1 << 20 };
 
-enum { GATEWAYS_SHOWN = 200 };
+struct status {
+    struct queue_counts counts;
+    struct store_stats stats;
+    struct gateways gateways;
+    const struct watch_snapshot *where; // NULL: not known yet
+    bool accepting;
+    struct err why; // not accepting
+};
 
-static void gateway_note(const struct queue_gateway_view *v, char *note, size_t size)
+static void look(struct reply *r, struct status *s)
 {
-    char span[TIME_TEXT];
-    note[0] = '\0';
-    if (v->rest_ms > 0)
-        snprintf(note, size, "asks again in %s: %s", time_span(v->rest_ms, span), v->last_trouble);
-    else if (v->destinations_resting > 0)
-        snprintf(note, size, "%zu destination%s resting: %s", v->destinations_resting,
-                 v->destinations_resting == 1 ? "" : "s", v->last_trouble);
+    queue_counts(r->control->parts.queue, &s->counts);
+    store_stats(r->control->parts.store, &s->stats);
+    gateways_look(r, &s->gateways);
+    s->where = queue_where(r->control->parts.queue);
+    s->accepting = store_accepting(r->control->parts.store, &s->why);
 }
 
-static void gateways_table(struct reply *r, const struct queue_gateway_view *views, size_t n)
+// ---- One screen ----
+
+static void here_line(struct reply *r, const struct status *s)
 {
-    reply_line(r, "  %-16s %-9s %8s %8s %8s %9s  %s", "GATEWAY", "STATE", "OK", "TROUBLE",
-               "WAITING", "LATENCY", "NOTE");
-    for (size_t i = 0; i < n; i++) {
-        const struct queue_gateway_view *v = &views[i];
-        char note[640], latency[32] = "-";
-        if (v->latency_ms >= 0)
-            snprintf(latency, sizeof(latency), "%lld ms", (long long)v->latency_ms);
-        gateway_note(v, note, sizeof(note));
-        reply_line(r, "  %-16s %-9s %8llu %8llu %8zu %9s  %s", v->name, v->state,
-                   (unsigned long long)v->ok, (unsigned long long)v->failed, v->waiting, latency,
-                   note);
+    const struct conf *conf = r->control->conf;
+    const struct watch_snapshot *w = s->where;
+    struct buf line;
+    if (w == NULL)
+        return;
+    buf_init(&line, LIMIT_LOG_LINE);
+    for (size_t i = 0; i < w->network_count && i < conf->network_count; i++)
+        if (w->networks[i].holds)
+            buf_printf(&line, "%s%s (%s)", line.len > 0 ? ", " : "network ", conf->networks[i].name,
+                       w->networks[i].why);
+    if (line.len == 0)
+        buf_puts(&line, conf->network_count > 0 ? "on none of the networks named" : "");
+    if (w->offline)
+        buf_printf(&line, "%sOFFLINE: no network, mail waits for one", line.len > 0 ? "; " : "");
+    else if (w->captive)
+        buf_printf(&line,
+                   "%sCAPTIVE: only a portal answers (%s), mail waits until you log in there",
+                   line.len > 0 ? "; " : "", w->captive_why);
+    if (w->metered)
+        buf_printf(&line, "%smetered", line.len > 0 ? "; " : "");
+    if (line.len > 0)
+        reply_line(r, "  here      %s", buf_cstr(&line));
+    buf_free(&line);
+}
+
+static const struct queue_gateway_view *view_of(const struct gateways *g, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < g->count; i++)
+        if (strcmp(g->views[i].name, name) == 0)
+            return &g->views[i];
+    return NULL;
+}
+
+static void way_lines(struct reply *r, const struct gateways *g)
+{
+    const struct queue_gateway_view *v = view_of(g, g->active);
+    if (v == NULL)
+        reply_line(r, "  way out   NONE NOW: %s", g->why);
+    else
+        reply_line(r, "  way out   %s%s%s (%s)", v->name, v->address[0] != '\0' ? " " : "",
+                   v->address, g->why);
+    if (g->picked != NULL)
+        reply_line(r, "  by hand   %s, %s", g->picked, gateways_pick_ends(r, g->until_ms));
+}
+
+// Why it waits, in groups; what goes out at this moment is none of them.
+static void wait_lines(struct reply *r, const struct status *s)
+{
+    const char *title = "waits";
+    char number[WORDS_TEXT], span[TIME_TEXT];
+    for (size_t i = 0; i < s->gateways.count; i++) {
+        const struct queue_gateway_view *v = &s->gateways.views[i];
+        if (v->waiting == 0 || (v->usable && v->rest_ms == 0))
+            continue;
+        const char *why = v->why[0] != '\0' ? v->why : v->last_trouble;
+        reply_line(r, "  %-9s %s for %s: %s%s%s%s", title, words_number(v->waiting, number),
+                   v->name, why, v->rest_ms > 0 ? " (asks again in " : "",
+                   v->rest_ms > 0 ? time_span(v->rest_ms, span) : "", v->rest_ms > 0 ? ")" : "");
+        title = "";
     }
+    if (s->counts.waiting_retry > 0)
+        reply_line(r, "  %-9s %s for the next try", title,
+                   words_number(s->counts.waiting_retry, number));
 }
 
-static void gateways_json(struct json *j, const struct queue_gateway_view *views, size_t n)
+static void person_lines(struct reply *r, const struct gateways *g)
 {
-    json_open_array(j, "gateways");
-    for (size_t i = 0; i < n; i++) {
-        const struct queue_gateway_view *v = &views[i];
-        json_open(j, NULL);
-        json_text(j, "name", v->name);
-        json_text(j, "state", v->state);
-        json_int(j, "ok", (int64_t)v->ok);
-        json_int(j, "trouble", (int64_t)v->failed);
-        json_int(j, "active", (int64_t)v->active);
-        json_int(j, "waiting", (int64_t)v->waiting);
-        json_int(j, "latency_ms", v->latency_ms);
-        json_int(j, "rest_ms", v->rest_ms);
-        json_text(j, "last_trouble", v->last_trouble);
-        json_close(j);
-    }
-    json_close_array(j);
+    for (size_t i = 0; i < g->count; i++)
+        if (gateway_needs_person(&g->views[i]))
+            reply_line(r, "  NEEDS YOU %s: %s  -> waypost gateway test %s", g->views[i].name,
+                       g->views[i].last_trouble, g->views[i].name);
 }
 
-static void status_text(struct reply *r, const struct queue_counts *c, const struct store_stats *s,
-                        const struct queue_gateway_view *views, size_t n)
+static void queue_lines(struct reply *r, const struct queue_counts *c)
 {
-    int64_t now = clock_wall_ms();
-    char up[TIME_TEXT], oldest[TIME_TEXT];
-    reply_line(r, "waypost " WAYPOST_VERSION "  up %s  configuration %s",
-               time_span(now - r->control->parts.started_ms, up), r->control->conf->file);
+    char oldest[TIME_TEXT], messages[WORDS_TEXT], recipients[WORDS_TEXT], n[4][WORDS_TEXT];
     if (c->messages == 0)
         reply_line(r, "  queue     empty");
     else
-        reply_line(r,
-                   "  queue     %llu message%s for %llu recipient%s, oldest %s; %llu being sent, "
-                   "%llu held",
-                   (unsigned long long)c->messages, c->messages == 1 ? "" : "s",
-                   (unsigned long long)c->recipients, c->recipients == 1 ? "" : "s",
-                   time_span(now - c->oldest_ms, oldest), (unsigned long long)c->busy,
-                   (unsigned long long)c->held);
-    reply_line(r, "  since up  %llu in, %llu delivered, %llu relayed, %llu returned, %llu bad",
-               (unsigned long long)c->accepted, (unsigned long long)c->delivered,
-               (unsigned long long)c->relayed, (unsigned long long)c->returned,
-               (unsigned long long)c->bad);
-    reply_line(
-        r,
-        "  spool     %s  %llu MiB in %llu segments, %llu MiB of the disk free, last sync %.1f ms",
-        r->control->conf->spool_dir, (unsigned long long)(s->segment_bytes >> 20),
-        (unsigned long long)s->segments, (unsigned long long)(s->disk_free >> 20),
-        (double)s->last_sync_us / 1000.0);
-    if (s->failed)
         reply_line(
-            r, "  SPOOL FAILED  %s: nothing is accepted; mend the disk, then start waypost again",
-            s->failure);
-    struct err why;
-    if (!s->failed && !store_accepting(r->control->parts.store, &why))
-        reply_line(r, "  NOT ACCEPTING  %s", why.text);
-    gateways_table(r, views, n);
+            r, "  queue     %s message%s for %s recipient%s, oldest %s; %llu being sent, %llu held",
+            words_number(c->messages, messages), c->messages == 1 ? "" : "s",
+            words_number(c->recipients, recipients), c->recipients == 1 ? "" : "s",
+            time_span(clock_wall_ms() - c->oldest_ms, oldest), (unsigned long long)c->busy,
+            (unsigned long long)c->held);
+    reply_line(
+        r, "  since up  %s message%s in; recipients: %s delivered, %s relayed, %s returned, %s bad",
+        words_number(c->accepted, messages), c->accepted == 1 ? "" : "s",
+        words_number(c->delivered, n[0]), words_number(c->relayed, n[1]),
+        words_number(c->returned, n[2]), words_number(c->bad, n[3]));
 }
 
-static void status_json(struct reply *r, const struct queue_counts *c, const struct store_stats *s,
-                        const struct queue_gateway_view *views, size_t n)
+static void spool_lines(struct reply *r, const struct status *s)
 {
+    const struct store_stats *stats = &s->stats;
+    char used[WORDS_TEXT], left[WORDS_TEXT];
+    reply_line(r, "  spool     %s  %s, %s of the disk free, last sync %.1f ms",
+               r->control->conf->spool_dir, words_size(stats->segment_bytes, used),
+               words_size(stats->disk_free, left), (double)stats->last_sync_us / 1000.0);
+    if (stats->failed)
+        reply_line(
+            r, "  SPOOL FAILED  %s: nothing is accepted; mend the disk, then start waypost again",
+            stats->failure);
+    else if (!s->accepting)
+        reply_line(r, "  NOT ACCEPTING  %s", s->why.text);
+}
+
+static void status_text(struct reply *r, const struct status *s)
+{
+    char up[TIME_TEXT];
+    reply_line(r, "waypost " WAYPOST_VERSION "  up %s  configuration %s",
+               time_span(clock_wall_ms() - r->control->parts.started_ms, up),
+               r->control->conf->file);
+    here_line(r, s);
+    way_lines(r, &s->gateways);
+    queue_lines(r, &s->counts);
+    wait_lines(r, s);
+    spool_lines(r, s);
+    person_lines(r, &s->gateways);
+    gateways_table(r, &s->gateways);
+}
+
+// ---- The same as an object ----
+
+static void where_json(struct json *j, const struct conf *conf, const struct watch_snapshot *w)
+{
+    if (w == NULL) {
+        json_null(j, "where");
+        return;
+    }
+    json_open(j, "where");
+    json_bool(j, "offline", w->offline);
+    json_bool(j, "captive", w->captive);
+    json_bool(j, "metered", w->metered);
+    json_open_array(j, "networks");
+    for (size_t i = 0; i < w->network_count && i < conf->network_count; i++)
+        if (w->networks[i].holds)
+            json_text(j, NULL, conf->networks[i].name);
+    json_close_array(j);
+    json_close(j);
+}
+
+static void status_json(struct reply *r, const struct status *st)
+{
+    const struct queue_counts *c = &st->counts;
+    const struct store_stats *s = &st->stats;
     struct buf out;
-    buf_init(&out, 1 << 20);
+    buf_init(&out, STATUS_BYTES);
     struct json j = json_to(&out);
-    struct err why = {0};
-    bool accepting = store_accepting(r->control->parts.store, &why);
     json_open(&j, NULL);
     json_int(&j, "schema", 1);
     json_text(&j, "version", WAYPOST_VERSION);
     json_int(&j, "started_ms", r->control->parts.started_ms);
     json_text(&j, "configuration", r->control->conf->file);
-    json_bool(&j, "accepting", accepting);
-    json_text(&j, "not_accepting_because", accepting ? NULL : why.text);
+    json_bool(&j, "accepting", st->accepting);
+    json_text(&j, "not_accepting_because", st->accepting ? NULL : st->why.text);
+    where_json(&j, r->control->conf, st->where);
     json_open(&j, "queue");
     json_int(&j, "messages", (int64_t)c->messages);
     json_int(&j, "recipients", (int64_t)c->recipients);
     json_int(&j, "sending", (int64_t)c->busy);
     json_int(&j, "held", (int64_t)c->held);
     json_int(&j, "oldest_ms", c->oldest_ms);
+    json_int(&j, "waiting_for_gateway", (int64_t)c->waiting_ready);
+    json_int(&j, "waiting_for_retry", (int64_t)c->waiting_retry);
     json_close(&j);
     json_open(&j, "since_start");
     json_int(&j, "accepted", (int64_t)c->accepted);
@@ -136,10 +217,87 @@ static void status_json(struct reply *r, const struct queue_counts *c, const str
     json_int(&j, "index_lag", (int64_t)s->index_lag);
     json_text(&j, "failure", s->failed ? s->failure : NULL);
     json_close(&j);
-    gateways_json(&j, views, n);
+    gateways_json(r, &j, &st->gateways);
     json_close(&j);
     reply_text(r, buf_str(&out));
     buf_free(&out);
+}
+
+// ---- For monitoring: one line, and the statuses that its plug-ins have in common ----
+
+enum { CHECK_OK = 0, CHECK_WARNING = 1, CHECK_CRITICAL = 2 };
+enum { CHECK_WARN_MS = 15 * 60 * 1000, CHECK_CRIT_MS = 4 * 3600 * 1000 };
+
+struct check {
+    struct buf said;
+    int worst;
+};
+
+static void find_fault(struct check *c, int how, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void find_fault(struct check *c, int how, const char *format, ...)
+{
+    va_list args;
+    if (c->said.len > 0)
+        buf_puts(&c->said, "; ");
+    va_start(args, format);
+    buf_vprintf(&c->said, format, args);
+    va_end(args);
+    if (how > c->worst)
+        c->worst = how;
+}
+
+static void check_age(struct check *c, const struct status *s, int64_t warn_ms, int64_t crit_ms)
+{
+    char span[TIME_TEXT];
+    int64_t age = s->counts.oldest_ms > 0 ? clock_wall_ms() - s->counts.oldest_ms : 0;
+    if (age >= warn_ms && s->counts.messages > s->counts.held)
+        find_fault(c, age >= crit_ms ? CHECK_CRITICAL : CHECK_WARNING,
+                   "the oldest message waits %s", time_span(age, span));
+}
+
+static void check_gateways(struct check *c, const struct status *s)
+{
+    const struct gateways *g = &s->gateways;
+    if (g->active == NULL && s->counts.messages > s->counts.held)
+        find_fault(c, CHECK_CRITICAL, "mail waits and there is no way out: %s", g->why);
+    else if (g->active == NULL)
+        find_fault(c, CHECK_WARNING, "no way out: %s", g->why);
+    for (size_t i = 0; i < g->count; i++) {
+        const struct queue_gateway_view *v = &g->views[i];
+        if (gateway_needs_person(v))
+            find_fault(c, CHECK_WARNING, "gateway %s needs a person: %s", v->name, v->last_trouble);
+        else if (v->rest_ms > 0)
+            find_fault(c, CHECK_WARNING, "gateway %s rests: %s", v->name, v->last_trouble);
+    }
+}
+
+static void status_check(struct reply *r, const struct status *s, int64_t warn_ms, int64_t crit_ms)
+{
+    static const char *const words[] = {"OK", "WARNING", "CRITICAL"};
+    struct check c = {.worst = CHECK_OK};
+    buf_init(&c.said, LIMIT_LOG_LINE);
+    if (!s->accepting)
+        find_fault(&c, CHECK_CRITICAL, "nothing is accepted: %s", s->why.text);
+    check_gateways(&c, s);
+    check_age(&c, s, warn_ms, crit_ms);
+    if (c.said.len == 0)
+        buf_printf(&c.said, "the way out is %s", s->gateways.active);
+    reply_line(r, "WAYPOST %s: %s | messages=%llu recipients=%llu held=%llu", words[c.worst],
+               buf_cstr(&c.said), (unsigned long long)s->counts.messages,
+               (unsigned long long)s->counts.recipients, (unsigned long long)s->counts.held);
+    buf_free(&c.said);
+    reply_end(r, c.worst);
+}
+
+static bool read_age(struct reply *r, const char *option, int64_t *ms_out)
+{
+    const char *text = reply_option(r, option);
+    if (text == NULL || time_parse_span(str_of(text), ms_out))
+        return true;
+    reply_error(r, "waypost status: %s takes a time such as 15m or 4h, not `%s`", option, text);
+    reply_end(r, EX_USAGE);
+    return false;
 }
 
 // ---- Of a user: the own mail, and whether more would be taken ----
@@ -202,80 +360,25 @@ static void own_status(struct reply *r, bool quiet)
 
 void cmd_status(struct reply *r)
 {
-    struct queue_counts counts;
-    struct store_stats stats;
-    bool quiet = reply_flag(r, "-q");
+    struct status *s = arena_alloc(r->arena, sizeof(*s));
+    int64_t warn_ms = CHECK_WARN_MS, crit_ms = CHECK_CRIT_MS;
+    bool quiet = reply_flag(r, "-q"), check = reply_flag(r, "--check");
+    if (!read_age(r, "--warn", &warn_ms) || !read_age(r, "--crit", &crit_ms))
+        return;
+    if (!reply_args(r, 0, 0))
+        return;
     if (r->own.len > 0) {
-        own_status(r, quiet);
+        own_status(r, quiet || check);
         return;
     }
-    struct queue_gateway_view *views = arena_alloc(r->arena, GATEWAYS_SHOWN * sizeof(*views));
-    queue_counts(r->control->parts.queue, &counts);
-    store_stats(r->control->parts.store, &stats);
-    size_t n = queue_gateways(r->control->parts.queue, views, GATEWAYS_SHOWN);
+    look(r, s);
+    if (check) {
+        status_check(r, s, warn_ms, crit_ms);
+        return;
+    }
     if (r->json)
-        status_json(r, &counts, &stats, views, n);
+        status_json(r, s);
     else if (!quiet)
-        status_text(r, &counts, &stats, views, n);
-    reply_end(r, stats.failed ? EX_IOERR : 0);
-}
-
-void cmd_gateway_list(struct reply *r)
-{
-    struct queue_gateway_view *views = arena_alloc(r->arena, GATEWAYS_SHOWN * sizeof(*views));
-    size_t n = queue_gateways(r->control->parts.queue, views, GATEWAYS_SHOWN);
-    if (!r->json) {
-        gateways_table(r, views, n);
-    } else {
-        struct buf out;
-        buf_init(&out, 1 << 20);
-        struct json j = json_to(&out);
-        json_open(&j, NULL);
-        json_int(&j, "schema", 1);
-        gateways_json(&j, views, n);
-        json_close(&j);
-        reply_text(r, buf_str(&out));
-        buf_free(&out);
-    }
-    reply_end(r, 0);
-}
-
-static void forget(struct reply *r)
-{
-    *(struct reply **)r->ctx = NULL;
-}
-
-static void on_reloaded(void *ctx, bool ok, const char *text)
-{
-    struct reply **kept = ctx, *r = *kept;
-    xfree(kept);
-    if (r == NULL)
-        return; // the asker went away
-    r->gone = NULL;
-    struct str rest = str_of(text), line;
-    while (str_split(&rest, '\n', &line)) {
-        if (ok)
-            reply_line(r, "%.*s", STR_FMT(line));
-        else
-            reply_error(r, "%.*s", STR_FMT(line));
-    }
-    reply_end(r, ok ? 0 : EX_CONFIG);
-}
-
-void cmd_reload(struct reply *r)
-{
-    // Outlives the reply when the client does not wait.
-    struct reply **kept = xmalloc(sizeof(*kept));
-    *kept = r;
-    r->ctx = kept;
-    r->gone = forget;
-    r->control->parts.reload(r->control->parts.ctx, on_reloaded, kept);
-}
-
-void cmd_stop(struct reply *r)
-{
-    struct control *c = r->control;
-    reply_line(r, "ending in order; what waits stays in the spool");
-    reply_end(r, 0);
-    c->parts.stop(c->parts.ctx);
+        status_text(r, s);
+    reply_end(r, s->stats.failed ? EX_IOERR : 0);
 }

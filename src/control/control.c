@@ -2,6 +2,7 @@
 // The control socket: connections, the request, finding the command.
 #include "control/command.h"
 #include "base/mem.h"
+#include "conf/schema.h"
 #include "sys/host.h"
 #include "sys/log.h"
 #include "sys/stream.h"
@@ -10,37 +11,6 @@
 #include <string.h>
 
 #define PROTOCOL "waypost 1"
-
-const struct command control_commands[] = {
-    {"status", "[-q]", "one screen: what waits, the ways out, the spool", 0, 0, FOR_OWNERS,
-     cmd_status},
-    {"queue list", "[PATTERN]", "waiting messages, oldest first; PATTERN is a glob over addresses",
-     0, 1, FOR_OWNERS, cmd_queue_list},
-    {"queue show", "ID", "everything about one waiting message", 1, 1, FOR_OWNERS, cmd_queue_show},
-    {"queue retry", "ID...|all", "try again now, whatever the clocks say", 1, COMMAND_ARGS,
-     FOR_OWNERS, cmd_queue_retry},
-    {"queue hold", "ID... [--reason TEXT]", "keep, do not send", 1, COMMAND_ARGS, FOR_OWNERS,
-     cmd_queue_hold},
-    {"queue release", "ID...", "send what was held", 1, COMMAND_ARGS, FOR_OWNERS,
-     cmd_queue_release},
-    {"queue drop", "ID... [--reason TEXT]", "remove for good; nobody is told", 1, COMMAND_ARGS,
-     FOR_OWNERS, cmd_queue_drop},
-    {"queue classic", "", "what waits, in the layout of mailq", 0, 0, FOR_OWNERS,
-     cmd_queue_classic},
-    {"queue", "[PATTERN]", "the same as queue list", 0, 1, FOR_OWNERS, cmd_queue_list},
-    {"log",
-     "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] [--gateway "
-     "NAME] "
-     "[--class CLASS] [--since 1h] [--max N] [-f]",
-     "what happened to mail, also to mail that left", 0, COMMAND_ARGS, FOR_OWNERS, cmd_log},
-    {"gateway list", "", "the ways out and how they are", 0, 0, FOR_OPERATORS, cmd_gateway_list},
-    {"route explain", "ID | --from ADDRESS --to ADDRESS", "which way, and why", 0, 1, FOR_OPERATORS,
-     cmd_route_explain},
-    {"reload", "", "take over the changed configuration, whole or not at all", 0, 0, FOR_OPERATORS,
-     cmd_reload},
-    {"stop", "", "end the daemon in order", 0, 0, FOR_OPERATORS, cmd_stop},
-    {NULL, NULL, NULL, 0, 0, 0, NULL},
-};
 
 // ---- The request ----
 
@@ -64,6 +34,52 @@ static void refuse_operator(struct reply *r, const struct command *c)
     reply_end(r, EX_NOPERM);
 }
 
+// The option at *usage on, which is moved behind it; *valued: a value follows. False: no more.
+static bool next_option(const char **usage, struct str *name_out, bool *valued)
+{
+    const char *at = strstr(*usage, "--");
+    if (at == NULL)
+        return false;
+    size_t len = strcspn(at, " ]|=.");
+    *name_out = str_make(at, len);
+    *valued = at[len] == ' ' && at[len + 1] != '|' && at[len + 1] != '[' && at[len + 1] != '-';
+    *usage = at + len;
+    return true;
+}
+
+static bool option_known(struct reply *r, struct str typed, bool *valued)
+{
+    const char *usage = r->command->usage;
+    struct conf_nearest near = {0};
+    struct str name;
+    while (next_option(&usage, &name, valued)) {
+        if (str_eq(name, typed))
+            return true;
+        conf_nearest_offer(&near, typed, arena_str(r->arena, name));
+    }
+    reply_error(r, "waypost %s: there is no option `%.*s`%s%s%s", r->command->words, STR_FMT(typed),
+                near.word != NULL ? "; did you mean `" : "", near.word != NULL ? near.word : "",
+                near.word != NULL ? "`?" : "");
+    reply_error(r, "usage: waypost %s %s", r->command->words, r->command->usage);
+    return false;
+}
+
+// Long ones are those that the usage names. What stands behind one that takes a value is its value.
+static bool options_known(struct reply *r)
+{
+    for (int i = 0; r->command->help != NULL && i < r->argc; i++) {
+        struct str rest = str_of(r->argv[i]), typed;
+        bool valued;
+        if (!str_starts(rest, STR("--")) || rest.len == 2)
+            continue;
+        str_split(&rest, '=', &typed);
+        if (!option_known(r, typed, &valued))
+            return false;
+        i += valued && typed.len == strlen(r->argv[i]);
+    }
+    return true;
+}
+
 static void run(struct reply *r)
 {
     for (const struct command *c = control_commands; c->words != NULL; c++) {
@@ -75,11 +91,17 @@ static void run(struct reply *r)
             return;
         }
         reply_drop_args(r, 0, used);
+        r->command = c;
         r->json = reply_flag(r, "--json");
+        if (!options_known(r)) {
+            reply_end(r, EX_USAGE);
+            return;
+        }
         int options = 0;
         for (int i = 0; i < r->argc; i++)
             options += r->argv[i][0] == '-' && r->argv[i][1] != '\0';
-        if (options == 0 && (r->argc < c->least || r->argc > c->most)) {
+        bool plain = strstr(c->usage, "[-") == NULL;
+        if ((plain || options == 0) && (r->argc < c->least || r->argc > c->most)) {
             reply_error(r, "usage: waypost %s %s", c->words, c->usage);
             reply_end(r, EX_USAGE);
             return;
@@ -239,7 +261,7 @@ static void on_accept(void *ctx, struct stream *s)
     r->arena = arena_new();
     if (!may_all)
         r->own = str_of(arena_printf(r->arena, "uid %u", uid)); // as accept names such a client
-    buf_init(&r->in, LIMIT_CONTROL_LINE);
+    buf_init(&r->in, may_all ? LIMIT_CONTROL_REQUEST : LIMIT_CONTROL_LINE);
     timer_init(&r->clock, c->parts.loop, on_late, r);
     timer_init(&r->pause, c->parts.loop, queue_pages_next, r);
     timer_start(&r->clock, LIMIT_CONTROL_REQUEST_MS);

@@ -4,6 +4,7 @@
 #include "conf/schema.h"
 #include "control/command.h"
 #include "main/command.h"
+#include "main/help.h"
 
 #include <stdio.h>
 #include <sysexits.h>
@@ -80,24 +81,33 @@ static const char examples[] =
     "  waypost route explain --to a@b.example      which way, and why\n";
 
 // A family has a sentence of its own here, its members show `waypost help FAMILY`.
-static const char queue_family[] = "list, show, retry, hold, release, drop: mail that waits";
+static const struct row families[] = {
+    {"queue", "", "list, show, retry, hold, release, drop: mail that waits"},
+    {"gateway", "", "list, show, test, use, next, auto; add, edit, enable, disable, remove, move"},
+    {"route", "", "explain, show, lint, detours, pin, unpin: which way, and why"},
+    {"config", "", "check, explain, diff, apply, rollback, reference, schema"},
+    {"spool", "", "check, rebuild; the daemon must be down"},
+};
 
 static const struct {
     const char *title;
-    const char *words[10];
+    const char *words[12];
 } groups[] = {
-    {"mail", {"send", "log", "queue", "route explain", NULL}},
-    {"the daemon", {"serve", "status", "gateway list", "reload", "stop", NULL}},
-    {"configuration",
-     {"config check", "config explain", "config diff", "config apply", "config rollback",
-      "config reference", "config schema", "password hash", NULL}},
+    {"mail", {"send", "log", "queue", NULL}},
+    {"ways out", {"gateway", "route", "network", "network learn", NULL}},
+    {"the daemon", {"serve", "status", "config", "reload", "stop", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
     {"care and trying out",
-     {"import", "setup", "spool check", "spool rebuild", "sink", "help", "version", NULL}},
+     {"setup", "import", "password hash", "sink", "spool", "help", "version", NULL}},
 };
 
 static bool find_row(const char *words, struct row *out)
 {
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        *out = families[i];
+        if (strcmp(out->words, words) == 0)
+            return true;
+    }
     for (size_t i = 0; row_at(i, out); i++)
         if (strcmp(out->words, words) == 0)
             return true;
@@ -112,27 +122,60 @@ static void print_all(void)
         printf("\n%s\n", groups[g].title);
         for (size_t i = 0; groups[g].words[i] != NULL; i++)
             if (find_row(groups[g].words[i], &row))
-                printf("  %-17s %s\n", row.words,
-                       strcmp(row.words, "queue") == 0 ? queue_family : row.help);
+                printf("  %-17s %s\n", row.words, row.help);
     }
     printf("\n`waypost help COMMAND` says more; --json where it reads; --config FILE (or "
            "$WAYPOST_CONFIG) anywhere\n");
 }
 
-// The rows whose words begin with those given: "queue" shows all of its family.
+static bool is_member(const struct row *row, const char *words)
+{
+    size_t len = strlen(words);
+    return row->help != NULL && strncmp(row->words, words, len) == 0 &&
+           (row->words[len] == '\0' || row->words[len] == ' ');
+}
+
+static void print_usage(const struct row *row)
+{
+    printf("waypost %s%s%s\n    %s\n", row->words, row->usage[0] != '\0' ? " " : "", row->usage,
+           row->help);
+}
+
+static void print_one(const struct row *row)
+{
+    const struct help_text *text = help_text_find(row->words);
+    if (text != NULL)
+        printf("%s\n", text->examples);
+    print_usage(row);
+    if (text != NULL && text->options != NULL)
+        printf("\n%s", text->options);
+}
+
+// The rows whose words begin with those given: "queue" shows all of its family, one of them alone
+// shows all there is to say.
 static bool print_some(const char *words)
 {
-    struct row row;
-    size_t len = strlen(words), shown = 0;
+    struct row row, one = {0};
+    size_t count = 0;
     for (size_t i = 0; row_at(i, &row); i++) {
-        bool same = strncmp(row.words, words, len) == 0 &&
-                    (row.words[len] == '\0' || row.words[len] == ' ');
-        if (!same || row.help == NULL)
+        if (!is_member(&row, words))
             continue;
-        printf("%swaypost %s%s%s\n    %s\n", shown++ > 0 ? "\n" : "", row.words,
-               row.usage[0] != '\0' ? " " : "", row.usage, row.help);
+        one = row;
+        count++;
     }
-    return shown > 0;
+    if (count == 1)
+        print_one(&one);
+    size_t shown = 0;
+    for (size_t i = 0; count > 1 && row_at(i, &row); i++) {
+        if (!is_member(&row, words))
+            continue;
+        if (shown++ > 0)
+            printf("\n");
+        print_usage(&row);
+    }
+    if (count > 1)
+        printf("\n`waypost help %s COMMAND` has examples and every option\n", words);
+    return count > 0;
 }
 
 static bool begins_command(const char *word)

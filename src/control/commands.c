@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: ISC
+// The commands of the control socket.
+#include "control/command.h"
+
+const struct command control_commands[] = {
+    {"status", "[-q] [--check] [--warn AGE] [--crit AGE]",
+     "one screen: where we are, what waits and why, the ways out", 0, 0, FOR_OWNERS, cmd_status},
+    {"queue list", "[PATTERN]", "waiting messages, oldest first; PATTERN is a glob over addresses",
+     0, 1, FOR_OWNERS, cmd_queue_list},
+    {"queue show", "ID", "everything about one waiting message", 1, 1, FOR_OWNERS, cmd_queue_show},
+    {"queue retry", "ID...|all", "try again now, whatever the clocks say", 1, COMMAND_ARGS,
+     FOR_OWNERS, cmd_queue_retry},
+    {"queue hold", "ID... [--reason TEXT]", "keep, do not send", 1, COMMAND_ARGS, FOR_OWNERS,
+     cmd_queue_hold},
+    {"queue release", "ID...", "send what was held", 1, COMMAND_ARGS, FOR_OWNERS,
+     cmd_queue_release},
+    {"queue drop", "ID... [--reason TEXT]", "remove for good; nobody is told", 1, COMMAND_ARGS,
+     FOR_OWNERS, cmd_queue_drop},
+    {"queue classic", "", "what waits, in the layout of mailq", 0, 0, FOR_OWNERS,
+     cmd_queue_classic},
+    {"queue", "[PATTERN]", "the same as queue list", 0, 1, FOR_OWNERS, cmd_queue_list},
+    {"log",
+     "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] "
+     "[--gateway NAME] [--class CLASS] [--since 1h] [--max N] [-f | --follow]",
+     "what happened to mail, also to mail that left", 0, COMMAND_ARGS, FOR_OWNERS, cmd_log},
+    {"gateway list", "", "the ways out and how they are; * is the one mail takes now", 0, 0,
+     FOR_OPERATORS, cmd_gateway_list},
+    {"gateway show", "NAME", "everything about one", 1, 1, FOR_OPERATORS, cmd_gateway_show},
+    {"gateway use", "NAME", "this one by hand, whatever its network", 1, 1, FOR_OPERATORS,
+     cmd_gateway_use},
+    {"gateway next", "", "the next one by hand, in the order of the file, going round", 0, 0,
+     FOR_OPERATORS, cmd_gateway_next},
+    {"gateway auto", "", "automatic again", 0, 0, FOR_OPERATORS, cmd_gateway_auto},
+    {"route explain",
+     "ID | --to ADDRESS [--from ADDRESS] [--size SIZE] [--client WHO] [--user NAME] "
+     "[--listener NAME] [--header \"NAME: TEXT\"] [--class low|normal|urgent]; for both: "
+     "[--on-network NAME,NAME|none] [--assume GATEWAY=down] [--at \"2026-12-01 08:00\"]",
+     "which way, and why", 0, 1, FOR_OWNERS, cmd_route_explain},
+    {"route detours", "", "providers that do not take direct mail, and the gateway used instead", 0,
+     0, FOR_OPERATORS, cmd_route_detours},
+    {"route pin", "PROVIDER GATEWAY",
+     "mail for a provider goes through a gateway instead of direct", 2, 2, FOR_OPERATORS,
+     cmd_route_pin},
+    {"route unpin", "PROVIDER", "forgets that detour", 1, 1, FOR_OPERATORS, cmd_route_unpin},
+    {"config live", "NAME TEXT", NULL, 2, 2, FOR_OPERATORS, cmd_config_live},
+    {"reload", "", "take over the changed configuration, whole or not at all", 0, 0, FOR_OPERATORS,
+     cmd_reload},
+    {"stop", "", "end the daemon in order", 0, 0, FOR_OPERATORS, cmd_stop},
+    {NULL, NULL, NULL, 0, 0, 0, NULL},
+};
