@@ -2,80 +2,271 @@
 // The decision in words and as JSON.
 #include "route/explain.h"
 #include "base/timefmt.h"
+#include "route/table.h"
 
-static void explain_globs(struct buf *out, const char *word, const char *const *globs, size_t count)
+enum { WORDS_BYTES = 64 * 1024 };
+
+static const char *gateway_name(const struct plan_input *in, uint32_t gateway)
 {
-    if (count == 0)
-        return;
-    buf_printf(out, " %s", word);
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, "%s%s", i > 0 ? "," : " ", globs[i]);
+    return in->conf->gateways[gateway].name;
 }
 
-void explain_text(const struct plan_input *in, struct buf *out)
+static bool is_picked(const struct plan_input *in)
 {
-    buf_printf(out, "%.*s -> %.*s\n", STR_FMT(in->envelope->sender), STR_FMT(in->rcpt));
-    for (size_t i = 0; i < in->conf->route_count; i++) {
-        const struct conf_route *r = &in->conf->routes[i];
-        buf_printf(out, "  route %zu (line %u):", i + 1, r->line);
-        explain_globs(out, "to", r->to, r->to_count);
-        explain_globs(out, "from", r->from, r->from_count);
-        const char *miss = plan_route_miss(in, r);
-        buf_printf(out, miss == NULL ? "  YES\n" : "  no (%s)\n", miss);
-        if (miss == NULL)
-            break;
+    return in->place != NULL && in->place->picked < in->conf->gateway_count;
+}
+
+// "for 2 h 05 min", or what ends it when no clock does.
+static void say_for(const struct plan_input *in, int64_t until_ms, const char *otherwise,
+                    struct buf *out)
+{
+    char span[TIME_TEXT];
+    if (until_ms == INT64_MAX)
+        buf_puts(out, otherwise);
+    else
+        buf_printf(out, "for %s", time_span(until_ms - in->now_ms, span));
+}
+
+// ---- The place ----
+
+static void say_place(const struct plan_input *in, struct buf *out)
+{
+    const struct plan_place *p = in->place;
+    if (p != NULL && p->offline)
+        buf_puts(out, "offline");
+    else if (p != NULL && p->networks != 0) {
+        buf_puts(out, "on network ");
+        plan_networks(in->conf, p->networks, out);
+    } else
+        buf_puts(out, "on no named network");
+    if (p != NULL && p->captive)
+        buf_puts(out, ", behind a captive portal");
+    if (p != NULL && p->metered)
+        buf_puts(out, ", metered");
+    if (is_picked(in))
+        buf_printf(out, ", picked by hand: %s", gateway_name(in, p->picked));
+}
+
+static void place_json(const struct plan_input *in, struct json *j)
+{
+    static const struct plan_place nowhere = {.picked = UINT32_MAX};
+    const struct plan_place *p = in->place != NULL ? in->place : &nowhere;
+    json_open(j, "place");
+    json_open_array(j, "networks");
+    for (size_t i = 0; i < in->conf->network_count; i++)
+        if ((p->networks >> i & 1) != 0)
+            json_text(j, NULL, in->conf->networks[i].name);
+    json_close_array(j);
+    json_bool(j, "offline", p->offline);
+    json_bool(j, "captive", p->captive);
+    json_bool(j, "metered", p->metered);
+    json_text(j, "picked", is_picked(in) ? gateway_name(in, p->picked) : NULL);
+    json_close(j);
+}
+
+// ---- Rules ----
+
+static bool was_kept(const struct plan_input *in, const char *name)
+{
+    for (size_t i = 0; i < in->envelope->header_count; i++)
+        if (str_eq(in->envelope->headers[i].name, str_of(name)))
+            return true;
+    return false;
+}
+
+// What a miss alone does not say.
+static void say_miss(const struct plan_input *in, const struct conf_route *r, const char *miss,
+                     struct buf *out)
+{
+    buf_puts(out, miss);
+    if (str_eq(str_of(miss), STR("header"))) {
+        const char *sep = "; not kept from this message: ";
+        for (size_t i = 0; i < r->header_count; i++)
+            if (!was_kept(in, r->header[i].name)) {
+                buf_printf(out, "%s%s", sep, r->header[i].name);
+                sep = ", ";
+            }
     }
-    struct plan_chain c;
-    plan_chain(in, &c);
-    if (c.route < 0)
-        buf_puts(out, "  no route matches: all enabled gateways by priority\n");
-    for (size_t i = 0; i < c.count; i++) {
-        struct conf_step step = c.steps[i];
-        int64_t until = 0;
-        char span[TIME_TEXT];
-        buf_printf(out, "  %zu. %-12s ", i + 1, in->conf->gateways[step.gateway].name);
-        enum plan_state state = plan_step_state(in, &step, &until);
-        switch (state) {
-        case STEP_OPEN: buf_puts(out, "open\n"); break;
-        case STEP_DISABLED: buf_puts(out, "no: disabled in the configuration\n"); break;
-        case STEP_EARLY_TRIES:
-            buf_printf(out, "not yet: only after %u attempts (%u so far)\n", step.after_tries,
-                       in->tries);
-            break;
-        case STEP_EARLY_TIME:
-            buf_printf(out, "not yet: in %s\n", time_span(until - in->now_ms, span));
-            break;
-        case STEP_RESTS:
-            if (until == INT64_MAX)
-                buf_puts(out, "is being tried by another message after trouble\n");
-            else
-                buf_printf(out, "rests for %s after trouble\n",
-                           time_span(until - in->now_ms, span));
-            break;
-        default: buf_printf(out, "no: %s\n", plan_state_name(state)); break;
-        }
+    if (str_eq(str_of(miss), STR("mx")) && in->mx == NULL)
+        buf_puts(out, in->mx_failed ? "; not to be found out" : "; not known yet");
+}
+
+static void explain_rule(const struct plan_input *in, size_t i, struct buf *out)
+{
+    const struct conf_route *r = &in->conf->routes[i];
+    buf_printf(out, "  route %zu", i + 1);
+    if (r->name != NULL)
+        buf_printf(out, " %s", r->name);
+    buf_printf(out, " (line %u): ", r->line);
+    route_conditions(in->conf, r, out);
+    const char *miss = plan_route_miss(in, r);
+    if (miss == NULL) {
+        buf_puts(out, "  YES\n");
+        return;
     }
+    buf_puts(out, "  no (");
+    say_miss(in, r, miss, out);
+    buf_puts(out, ")\n");
+}
+
+// The rules that were looked at: those behind the one that decides are not.
+static size_t rules_asked(const struct plan_input *in, int route)
+{
+    if (route >= 0)
+        return (size_t)route + 1;
+    for (size_t i = 0; route == ROUTE_NEEDS_MX && i < in->conf->route_count; i++) {
+        const char *miss = plan_route_miss(in, &in->conf->routes[i]);
+        if (miss != NULL && str_eq(str_of(miss), STR("mx")))
+            return i + 1;
+    }
+    return in->conf->route_count;
 }
 
 static void rule_json(struct json *j, const struct plan_input *in, size_t number)
 {
     const struct conf_route *r = &in->conf->routes[number];
     const char *miss = plan_route_miss(in, r);
+    struct buf words;
+    buf_init(&words, WORDS_BYTES);
     json_open(j, NULL);
     json_int(j, "rule", (int64_t)number + 1);
+    json_text(j, "name", r->name);
     json_int(j, "line", r->line);
+    route_conditions(in->conf, r, &words);
+    json_str(j, "conditions", buf_str(&words));
     json_bool(j, "taken", miss == NULL);
     json_text(j, "reason", miss);
     json_close(j);
+    buf_free(&words);
 }
 
-static void step_json(struct json *j, const struct plan_input *in, const struct conf_step *step)
+// ---- Steps ----
+
+static void say_detour(const struct plan_input *in, const struct plan_detour *d, struct buf *out)
 {
-    int64_t until = 0;
-    enum plan_state state = plan_step_state(in, step, &until);
+    buf_printf(out, "detour: %s goes via %s ", d->provider, gateway_name(in, d->gateway));
+    say_for(in, d->until_ms > 0 ? d->until_ms : INT64_MAX, "until it is taken back", out);
+}
+
+static void say_rest(const struct plan_input *in, uint32_t gateway, int64_t until, struct buf *out)
+{
+    const struct plan_gateway *g = in->gateways != NULL ? &in->gateways[gateway] : NULL;
+    if (until == INT64_MAX) {
+        buf_puts(out, "is being tried by another message after trouble");
+        return;
+    }
+    buf_puts(out, "rests ");
+    say_for(in, until, "", out);
+    buf_puts(out, " after trouble");
+    // Else it is the recipient's own destination that rests.
+    if (g != NULL && g->rest_until_ms == until && g->rest_class != OUTCOME_OK)
+        buf_printf(out, " (%s)", outcome_class_name(g->rest_class));
+}
+
+static void say_class(const struct plan_input *in, const struct plan_chain *c, size_t i,
+                      struct buf *out)
+{
+    if (i < in->from_step) {
+        buf_puts(out, "has been passed in this round");
+        return;
+    }
+    buf_printf(out, "no: %s does not lead here (on ", outcome_class_name(in->last_class));
+    route_classes(c->steps[i].on, out);
+    buf_putc(out, ')');
+}
+
+static void say_open(const struct plan_input *in, const struct plan_chain *c, size_t i,
+                     struct buf *out)
+{
+    buf_puts(out, "open");
+    if (c->rank[i] == RANK_DETOUR) {
+        buf_puts(out, " (");
+        say_detour(in, c->detour, out);
+        buf_putc(out, ')');
+    } else if (c->rank[i] != RANK_ROUTE) {
+        buf_printf(out, " (%s)", plan_rank_name(c->rank[i]));
+    }
+}
+
+static void say_step(const struct plan_input *in, const struct plan_chain *c, size_t i,
+                     enum plan_state state, int64_t until, struct buf *out)
+{
+    const struct conf_step *step = &c->steps[i];
+    const struct conf_gateway *g = &in->conf->gateways[step->gateway];
+    switch (state) {
+    case STEP_OPEN: say_open(in, c, i, out); break;
+    case STEP_DISABLED: buf_puts(out, "no: disabled in the configuration"); break;
+    case STEP_NETWORK:
+        buf_puts(out, "no: not on network ");
+        plan_networks(in->conf, g->networks, out);
+        break;
+    case STEP_OFFLINE:
+        buf_puts(out, in->place->offline ? "no: this machine is offline"
+                                         : "no: behind a captive portal");
+        break;
+    case STEP_SENDER:
+        buf_printf(out, "no: may not carry mail from %.*s", STR_FMT(in->envelope->sender));
+        if (in->envelope->sender.len == 0)
+            buf_puts(out, "the null sender");
+        break;
+    case STEP_SIZE:
+        buf_printf(out, "no: takes %llu octets at most, this is %llu",
+                   (unsigned long long)g->message_size, (unsigned long long)in->size);
+        break;
+    case STEP_QUOTA:
+        buf_puts(out, "no: its quota is used up ");
+        say_for(in, until, "", out);
+        break;
+    case STEP_RESTS: say_rest(in, step->gateway, until, out); break;
+    case STEP_EARLY_TRIES:
+        buf_printf(out, "not yet: only after %u attempts (%u so far)", step->after_tries,
+                   in->tries);
+        break;
+    case STEP_EARLY_TIME: {
+        char span[TIME_TEXT];
+        buf_printf(out, "not yet: in %s", time_span(until - in->now_ms, span));
+        break;
+    }
+    case STEP_CLASS: say_class(in, c, i, out); break;
+    case STEP_HOURS:
+    case STEP_STATES: break;
+    }
+}
+
+// Why a gateway is not in the chain; NULL: it is.
+static const char *left_out(const struct plan_input *in, const struct plan_chain *c,
+                            uint32_t gateway)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->steps[i].gateway == gateway)
+            return NULL;
+    const struct conf_choice *choice = &in->conf->choice;
+    if (c->route >= 0)
+        return "not named in this route";
+    if (in->conf->gateways[gateway].kind == GATEWAY_DIRECT)
+        return "direct delivery is not used beside gateways unless a route names it";
+    if (!choice->automatic)
+        return is_picked(in) ? "another one is picked by hand (choice.automatic: false)"
+                             : "only what is picked by hand, and the fallback (choice.automatic: "
+                               "false)";
+    return choice->fallback == FALLBACK_NONE ? "nothing ties it to this network (choice.fallback)"
+                                             : "not the fallback (choice.fallback)";
+}
+
+static void step_json(struct json *j, const struct plan_input *in, const struct plan_chain *c,
+                      size_t i)
+{
+    const struct conf_step *step = &c->steps[i];
+    int64_t until;
+    enum plan_state state = plan_chain_state(in, c, i, &until);
+    struct buf words;
+    buf_init(&words, WORDS_BYTES);
+    say_step(in, c, i, state, until, &words);
     json_open(j, NULL);
-    json_text(j, "gateway", in->conf->gateways[step->gateway].name);
+    json_text(j, "gateway", gateway_name(in, step->gateway));
     json_text(j, "state", plan_state_name(state));
+    json_str(j, "reason", buf_str(&words));
+    json_text(j, "rank", plan_rank_name(c->rank[i]));
     json_int(j, "until_ms", until == INT64_MAX ? 0 : until);
     json_int(j, "after_tries", step->after_tries);
     json_open_array(j, "on");
@@ -84,6 +275,99 @@ static void step_json(struct json *j, const struct plan_input *in, const struct 
             json_text(j, NULL, outcome_class_name((enum outcome_class) class));
     json_close_array(j);
     json_close(j);
+    buf_free(&words);
+}
+
+// ---- What follows ----
+
+static void say_wait(const struct plan_input *in, const struct plan *p, struct buf *out)
+{
+    const char *name = gateway_name(in, p->gateway);
+    buf_printf(out, "waits for %s ", name);
+    if (!p->rests) {
+        buf_puts(out, "(too early) ");
+        say_for(in, p->until_ms, "", out);
+        return;
+    }
+    buf_printf(out, "(%s) ", plan_state_name(p->state));
+    bool place = p->state == STEP_NETWORK || p->state == STEP_OFFLINE;
+    say_for(in, p->until_ms, place ? "until the network changes" : "until it is back", out);
+}
+
+static void say_decision(const struct plan_input *in, const struct plan_chain *c,
+                         const struct plan *p, struct buf *out)
+{
+    char span[TIME_TEXT];
+    switch (p->kind) {
+    case PLAN_GO:
+        buf_printf(out, "goes through %s now", gateway_name(in, p->gateway));
+        if (p->parallel_ms > 0)
+            buf_printf(out, ", and the next way beside it after %s",
+                       time_span(p->parallel_ms, span));
+        break;
+    case PLAN_WAIT: say_wait(in, p, out); break;
+    case PLAN_END:
+        buf_puts(out, "the ways of this round are used up; the next round begins at the first");
+        break;
+    case PLAN_NONE:
+        buf_puts(out, c->count == 0 ? "no way: no gateway may be used here"
+                                    : "no way: no gateway of the chain can carry it");
+        break;
+    case PLAN_MX: buf_puts(out, "first the mail exchangers of its domain are looked up"); break;
+    }
+}
+
+void explain_text(const struct plan_input *in, struct buf *out)
+{
+    struct plan_chain c;
+    plan_chain(in, &c);
+    struct plan p = plan_next(in);
+    buf_printf(out, "%.*s -> %.*s\n  here: ", STR_FMT(in->envelope->sender), STR_FMT(in->rcpt));
+    say_place(in, out);
+    buf_putc(out, '\n');
+    for (size_t i = 0, n = rules_asked(in, c.route); i < n; i++)
+        explain_rule(in, i, out);
+    if (c.route == ROUTE_DEFAULT)
+        buf_puts(out, "  no route matches: the gateways in order of choice\n");
+    for (size_t i = 0; i < c.count; i++) {
+        int64_t until;
+        enum plan_state state = plan_chain_state(in, &c, i, &until);
+        buf_printf(out, "  %zu. %-12s ", i + 1, gateway_name(in, c.steps[i].gateway));
+        say_step(in, &c, i, state, until, out);
+        buf_putc(out, '\n');
+    }
+    for (uint32_t i = 0; c.route != ROUTE_NEEDS_MX && i < in->conf->gateway_count; i++) {
+        const char *why = left_out(in, &c, i);
+        if (why != NULL)
+            buf_printf(out, "  -  %-12s %s\n", gateway_name(in, i), why);
+    }
+    buf_puts(out, "  so: ");
+    say_decision(in, &c, &p, out);
+    buf_putc(out, '\n');
+}
+
+static void decision_json(const struct plan_input *in, const struct plan_chain *c, struct json *j)
+{
+    static const char *const kinds[] = {[PLAN_GO] = "go",
+                                        [PLAN_WAIT] = "wait",
+                                        [PLAN_END] = "end",
+                                        [PLAN_NONE] = "none",
+                                        [PLAN_MX] = "mx"};
+    struct plan p = plan_next(in);
+    bool known = p.kind == PLAN_GO || p.kind == PLAN_WAIT;
+    struct buf words;
+    buf_init(&words, WORDS_BYTES);
+    say_decision(in, c, &p, &words);
+    json_open(j, "decision");
+    json_text(j, "kind", kinds[p.kind]);
+    json_text(j, "gateway", known ? gateway_name(in, p.gateway) : NULL);
+    json_int(j, "step", p.step);
+    json_text(j, "state", known ? plan_state_name(p.state) : NULL);
+    json_int(j, "until_ms", p.until_ms == INT64_MAX ? 0 : p.until_ms);
+    json_int(j, "parallel_ms", p.parallel_ms);
+    json_str(j, "text", buf_str(&words));
+    json_close(j);
+    buf_free(&words);
 }
 
 void explain_json(const struct plan_input *in, struct json *j)
@@ -93,16 +377,79 @@ void explain_json(const struct plan_input *in, struct json *j)
     json_open(j, NULL);
     json_str(j, "sender", in->envelope->sender);
     json_str(j, "recipient", in->rcpt);
+    place_json(in, j);
     json_open_array(j, "rules");
-    // Those behind the one that is taken are not looked at.
-    for (size_t i = 0; i < in->conf->route_count && (c.route < 0 || i <= (size_t)c.route); i++)
+    for (size_t i = 0, n = rules_asked(in, c.route); i < n; i++)
         rule_json(j, in, i);
     json_close_array(j);
     json_open_array(j, "steps");
-    for (size_t i = 0; i < c.count; i++) {
-        struct conf_step step = c.steps[i];
-        step_json(j, in, &step);
+    for (size_t i = 0; i < c.count; i++)
+        step_json(j, in, &c, i);
+    json_close_array(j);
+    json_open_array(j, "left_out");
+    for (uint32_t i = 0; c.route != ROUTE_NEEDS_MX && i < in->conf->gateway_count; i++) {
+        const char *why = left_out(in, &c, i);
+        if (why == NULL)
+            continue;
+        json_open(j, NULL);
+        json_text(j, "gateway", gateway_name(in, i));
+        json_text(j, "reason", why);
+        json_close(j);
     }
     json_close_array(j);
+    decision_json(in, &c, j);
     json_close(j);
+}
+
+// ---- One sentence ----
+
+// Why a step before the one taken was passed by.
+static void say_passed(const struct plan_input *in, const struct plan_chain *c, size_t i,
+                       struct buf *out)
+{
+    int64_t until;
+    enum plan_state state = plan_chain_state(in, c, i, &until);
+    buf_printf(out, "%s (", gateway_name(in, c->steps[i].gateway));
+    switch (state) {
+    case STEP_QUOTA:
+        buf_puts(out, "quota used up ");
+        say_for(in, until, "", out);
+        break;
+    case STEP_RESTS:
+        buf_puts(out, "rests ");
+        say_for(in, until, "while another message tries it", out);
+        break;
+    case STEP_CLASS: buf_puts(out, i < in->from_step ? "tried" : "not for this trouble"); break;
+    case STEP_EARLY_TRIES:
+    case STEP_EARLY_TIME: buf_puts(out, "too early"); break;
+    case STEP_NETWORK: buf_puts(out, "on another network"); break;
+    case STEP_SENDER: buf_puts(out, "not for this sender"); break;
+    case STEP_SIZE: buf_puts(out, "too large for it"); break;
+    default: buf_puts(out, plan_state_name(state)); break;
+    }
+    buf_putc(out, ')');
+}
+
+void explain_choice(const struct plan_input *in, const struct plan *plan, struct buf *out)
+{
+    struct plan_chain c;
+    plan_chain(in, &c);
+    size_t at = plan->step > 0 ? plan->step - 1 : 0;
+    if (at >= c.count)
+        return;
+    if (c.rank[at] == RANK_DETOUR)
+        say_detour(in, c.detour, out);
+    else if (c.rank[at] == RANK_PICKED || c.route < 0)
+        buf_puts(out, plan_rank_name(c.rank[at]));
+    else
+        buf_printf(out, "route %d", c.route + 1);
+    if (c.route >= 0 && c.rank[at] == RANK_ROUTE) {
+        if (in->conf->routes[c.route].name != NULL)
+            buf_printf(out, " (%s)", in->conf->routes[c.route].name);
+        buf_printf(out, ", step %zu", at + 1);
+    }
+    for (size_t i = 0; i < at; i++) {
+        buf_puts(out, i == 0 ? ", after " : ", ");
+        say_passed(in, &c, i, out);
+    }
 }
