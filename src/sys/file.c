@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +211,17 @@ bool file_set_mode(struct file *file, unsigned mode, struct err *err)
     if (fchmod(file->fd, (mode_t)mode) == 0)
         return true;
     err_sys(err, errno, "cannot set the rights of %s", file->path);
+    return false;
+}
+
+bool file_set_owner(struct file *file, uint32_t uid, uint32_t gid, struct err *err)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) == 0 && st.st_uid == uid && st.st_gid == gid)
+        return true;
+    if (fchown(file->fd, uid, gid) == 0)
+        return true;
+    err_sys(err, errno, "cannot give %s to its owner", file->path);
     return false;
 }
 
@@ -419,6 +431,15 @@ bool path_stat(const char *path, struct path_facts *facts_out, struct err *err)
 bool path_stat_follow(const char *path, struct path_facts *facts_out, struct err *err)
 {
     return stat_path(path, 0, facts_out, err);
+}
+
+char *path_real(const char *path, struct err *err)
+{
+    char real[PATH_MAX];
+    if (realpath(path, real) != NULL)
+        return xstrdup(real);
+    err_sys(err, errno, "cannot find %s", path);
+    return NULL;
 }
 
 char *file_slurp(const char *path, size_t max, size_t *len_out, struct err *err)

@@ -49,6 +49,8 @@ struct path_facts {
 };
 bool file_stat(struct file *file, struct path_facts *facts_out, struct err *err);
 bool file_set_mode(struct file *file, unsigned mode, struct err *err);
+// Only root may give a file away; fine when it is theirs already.
+bool file_set_owner(struct file *file, uint32_t uid, uint32_t gid, struct err *err);
 // All names of the file system it lies on reach the disk: for who may not open the directory and so
 // cannot dir_sync.
 bool file_sync_names(struct file *file, struct err *err);
@@ -70,6 +72,8 @@ bool dir_sync(const char *path, struct err *err); // names created, renamed, rem
 // err.
 char **dir_list(const char *path, struct err *err);
 void dir_list_free(char ***names);
+// Without symbolic links, absolute; free with xfree. NULL with err when it does not exist.
+char *path_real(const char *path, struct err *err);
 bool path_rename(const char *from, const char *to, struct err *err);
 bool path_remove(const char *path, struct err *err); // fine when it does not exist
 bool path_exists(const char *path);
