@@ -200,7 +200,8 @@ static const char *const corpus[] = {
     "      priority: low}\r\n"
     "  b: b.example\r\n"
     "  c: # nothing special\r\n"
-    "    url: \"smtp://x#y.example\"\r\n",
+    "    url: \"smtp://x.example\"\r\n"
+    "    ca: \"/etc/x #y.pem\"\r\n",
 };
 
 // The remarks of a text, each followed by a newline, in their order.
@@ -276,7 +277,7 @@ static enum kind ask(const struct conf *conf, char *path, size_t size, const cha
     static const char *const keys[][2] = {{"enabled", "no"},
                                           {"enabled", "true"},
                                           {"priority", "low"},
-                                          {"tls", "required"},
+                                          {"verify", "no"},
                                           {"limits.rate", "30/min"},
                                           {"helo", "\"me.example\""},
                                           {"senders", "[\"*@a#b\", c]"},
