@@ -48,7 +48,61 @@ static void differences_are_told(void **state)
          "~ listener lan: clients: [127.0.0.1] -> [127.0.0.0-127.255.255.255]\n"
          "~ listener lan: message_size: 51264KiB -> 1MiB\n"},
         {"routes: [{to: \"*@a.example\", via: direct}]", "routes: [{via: direct}]",
-         "- route 1 to [*@a.example] from [] via direct\n+ route 1 to [] from [] via direct\n"},
+         "- route 1 to [*@a.example] via direct\n+ route 1 via direct\n"},
+        {"networks: {home: {ssid: a}, work: {ssid: w}}\n"
+         "gateways: {isp: {url: a.example, networks: home}}",
+         "networks: {work: {ssid: w, type: [wifi, vpn], metered: no}, home: {ssid: a}, x: {ssid: "
+         "x}}\n"
+         "gateways: {isp: {url: a.example, networks: [home, work]}}",
+         "~ network work: type: [] -> [wifi, vpn]\n"
+         "~ network work: metered: any -> no\n"
+         "+ network x\n"
+         "~ gateway isp: networks: [home] -> [work, home]\n"},
+        {"networks: {home: {ssid: a}}", "", "- network home\n"},
+        {"gateways: {isp: {url: a.example}}",
+         "gateways: {isp: {url: a.example, default: yes, senders: b.example, addresses: 192.0.2.1, "
+         "interface: wg0, socks: \"socks5://me@p.example\", socks_password: eins, health: {probe: "
+         "5m, depth: tcp}, limits: {per_day: 10, bytes_per_hour: 1GiB, reserve: 10%, reset: UTC, "
+         "message_size: 1MiB}}}",
+         "~ gateway isp: default: false -> true\n"
+         "~ gateway isp: senders: [] -> [*@b.example]\n"
+         "~ gateway isp: addresses: [] -> [192.0.2.1]\n"
+         "~ gateway isp: interface: unset -> wg0\n"
+         "~ gateway isp: socks: none -> me@p.example:1080\n"
+         "~ gateway isp: socks_password changed\n"
+         "~ gateway isp: health.probe: never -> 5m\n"
+         "~ gateway isp: health.depth: ehlo -> tcp\n"
+         "~ gateway isp: limits.per_day: no limit -> 10\n"
+         "~ gateway isp: limits.bytes_per_hour: no limit -> 1GiB\n"
+         "~ gateway isp: limits.reserve: 0% -> 10%\n"
+         "~ gateway isp: limits.reset: unset -> UTC\n"
+         "~ gateway isp: limits.message_size: what the server says -> 1MiB\n"},
+        {"",
+         "networks: {home: {ssid: a}}\n"
+         "routes: [{name: r, to: a.example, from: \"<>\", client: [10.0.0.1, \"uid 0\"], listener: "
+         "x, mx: \"*.y\", larger: 1KiB, smaller: 1MiB, header: {X-A: [b, c]}, class: [bulk], "
+         "network: \"!home\", time: \"sun 22:00-06:00\", keep_failed: yes, via: [{gateway: direct, "
+         "parallel_after: 30s}]}, {mode: never}]",
+         "+ network home\n"
+         "+ route 1 name r to [*@a.example] from [<>] client [10.0.0.1][uid 0] listener [x] mx "
+         "[*.y] "
+         "larger 1KiB smaller 1MiB header [x-a: b, x-a: c] class [bulk] network [!home] time [sun "
+         "22:00-06:00] keep_failed true via direct parallel_after:30s\n"
+         "+ route 2 mode never via direct\n"},
+        {"gateways: {isp: a.example}", "gateways: {isp: a.example}\nsmarthost: {gateway: isp}",
+         "~ smarthost.gateway: none -> [isp]\n"
+         "+ route 1 name smarthost via direct, isp on:offline on:net on:dns on:tls on:auth "
+         "on:quota "
+         "on:busy on:reputation\n"},
+        {"replies: [{code: 550, class: busy}]",
+         "replies: [{code: 550, class: quota, text: \"*x*\", enhanced: 5.4.5, scope: account, "
+         "rest: "
+         "1h}]",
+         "- reply 1 code 550 class busy\n"
+         "+ reply 1 code 550 enhanced 5.4.5 text *x* class quota scope account rest 1h\n"},
+        {"", "choice: {manual: 1h, fallback: none}\nqueue: {doubt: hold, detour: never}",
+         "~ choice.fallback: all -> none\n~ choice.manual: forever -> 1h\n"
+         "~ queue.doubt: move -> hold\n~ queue.detour: 7d -> never\n"},
         {"", "dns: {servers: [127.0.0.1]}", "~ dns.servers: [] -> [127.0.0.1:53]\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
