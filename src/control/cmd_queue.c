@@ -288,7 +288,11 @@ static void each_id(struct reply *r, const char *done,
         uint64_t id;
         struct err err = {0};
         if (!id_parse(str_of(r->argv[i]), &id) || id == 0) {
-            reply_error(r, "waypost: %s is no message id", r->argv[i]);
+            reply_error(r, "waypost: %s is no message id; `waypost queue list` shows them%s",
+                        r->argv[i],
+                        strcmp(r->argv[i], "all") == 0
+                            ? ", and for all of them: waypost queue list --json | jq -r .id"
+                            : "");
             status = EX_USAGE;
         } else if (!may_order(r, id, &err) || !order(r, id, &err)) {
             reply_error(r, "waypost: %s: %s", r->argv[i],
@@ -310,7 +314,9 @@ static const char *by_whom(struct reply *r)
 
 static bool order_retry(struct reply *r, uint64_t id, struct err *err)
 {
-    return queue_retry(r->control->parts.queue, id);
+    // What rests for everybody is woken by operators only.
+    return r->own.len > 0 ? queue_retime(r->control->parts.queue, id)
+                          : queue_retry(r->control->parts.queue, id);
 }
 
 static bool order_hold(struct reply *r, uint64_t id, struct err *err)
@@ -330,7 +336,7 @@ static bool order_drop(struct reply *r, uint64_t id, struct err *err)
 
 static void retry_own(struct reply *r, const struct queue_message_view *v)
 {
-    queue_retry(r->control->parts.queue, v->id);
+    queue_retime(r->control->parts.queue, v->id);
 }
 
 static void retry_end(struct reply *r)

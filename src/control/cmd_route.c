@@ -6,8 +6,6 @@
 #include "control/words.h"
 #include "route/table.h"
 #include "sys/clock.h"
-#pragma weak route_show
-#pragma weak route_show_json
 
 enum { DETOURS_SHOWN = LIMIT_DETOURS, TEXT_BYTES = 4 << 20 };
 

@@ -36,6 +36,8 @@ const struct command control_commands[] = {
      "[--listener NAME] [--header \"NAME: TEXT\"] [--class low|normal|urgent]; for both: "
      "[--on-network NAME,NAME|none] [--assume GATEWAY=down] [--at \"2026-12-01 08:00\"]",
      "which way, and why", 0, 1, FOR_OWNERS, cmd_route_explain},
+    {"route show", "", "the routes as sentences, and how often each was taken", 0, 0, FOR_OPERATORS,
+     cmd_route_show},
     {"route detours", "", "providers that do not take direct mail, and the gateway used instead", 0,
      0, FOR_OPERATORS, cmd_route_detours},
     {"route pin", "PROVIDER GATEWAY",

@@ -3,8 +3,6 @@
 #include "base/buf.h"
 #include "main/command.h"
 #include "route/table.h"
-#pragma weak route_lint
-#pragma weak route_lint_json
 
 #include <stdio.h>
 #include <sysexits.h>

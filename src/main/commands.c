@@ -36,6 +36,22 @@ const struct main_command main_commands[] = {
      "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--write FILE [--passwords DIR]]",
      "the outgoing servers that other mail programs here know; --write makes a configuration",
      cmd_import},
+    {"gateway add",
+     "NAME URL [KEY=VALUE]... [--networks A,B] [--senders GLOB,GLOB] [--priority low] "
+     "[--password-file FILE|-] [--dry-run] [--json]",
+     "one more way out: written into the configuration and taken over", cmd_gateway_add},
+    {"gateway edit", "NAME KEY=VALUE... [--dry-run] [--json]",
+     "change its keys in the configuration; KEY= takes one out", cmd_gateway_edit},
+    {"gateway enable", "NAME [--dry-run] [--json]", "use it again", cmd_gateway_enable},
+    {"gateway disable", "NAME [--dry-run] [--json]", "keep it, but send nothing through it",
+     cmd_gateway_disable},
+    {"gateway remove", "NAME [--dry-run] [--json]", "take it out of the configuration",
+     cmd_gateway_remove},
+    {"gateway move", "NAME --before OTHER | --last [--dry-run] [--json]",
+     "change the order in the configuration, which `gateway next` follows", cmd_gateway_move},
+    {"route lint", "[FILE] [--json]",
+     "rules never reached, gateways never used, chains with no way out; exit 1 when there are any",
+     cmd_route_lint},
     {"setup", "[--json]",
      "what is still to do until this machine's mail goes this way; changes nothing", cmd_setup},
     {"spool check", "[DIRECTORY] [--json]", "verify every record; the daemon must be down",
@@ -109,7 +125,7 @@ static bool find_row(const char *words, struct row *out)
             return true;
     }
     for (size_t i = 0; row_at(i, out); i++)
-        if (strcmp(out->words, words) == 0)
+        if (out->help != NULL && strcmp(out->words, words) == 0)
             return true;
     return false;
 }

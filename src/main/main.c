@@ -45,6 +45,10 @@ static int ask_daemon(const struct main_options *options, int argc, char **argv)
     int status = control_call(path, argc, (const char *const *)argv, &err);
     if (status >= 0)
         return status;
+    if (main_flag(&argc, argv, "--check")) {
+        printf("WAYPOST CRITICAL: no daemon answers at %s: %s\n", path, err.text);
+        return 2;
+    }
     fprintf(stderr,
             "waypost: no daemon answers at %s: %s\n  start it with `waypost serve`, or name its "
             "configuration "

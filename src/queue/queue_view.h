@@ -72,6 +72,8 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
 // Orders. False: not in the queue. `who` goes into the timeline. id 0 means all messages (retry
 // only).
 bool queue_retry(struct queue *q, uint64_t id);
+// The message's own clocks only: what rests goes on resting. For those who may not order more.
+bool queue_retime(struct queue *q, uint64_t id);
 bool queue_hold(struct queue *q, uint64_t id, const char *who);
 bool queue_release(struct queue *q, uint64_t id, const char *who);
 // False with err when a transaction is under way (it may be delivered this moment).

@@ -256,6 +256,16 @@ bool queue_retry(struct queue *q, uint64_t id)
     return true;
 }
 
+bool queue_retime(struct queue *q, uint64_t id)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return false;
+    retry_one(q, m);
+    queue_wake(q);
+    return true;
+}
+
 static void record_hold(struct queue *q, const struct qmsg *m, const char *who)
 {
     struct store_op op = {
