@@ -820,6 +820,28 @@ static bool charge(struct queue *q, struct lane *lane, struct leg *leg, size_t *
     return false;
 }
 
+static void submit(struct queue *q, struct qjob *j)
+{
+    struct qmsg *m = j->msg;
+    struct err err;
+    struct store_body_ref body = qmsg_body(m);
+    j->source = store_body_source(q->parts.store, q->parts.loops[j->loop], m->id, &body,
+                                  qmsg_blob(m), &err);
+    if (j->source != NULL) {
+        deliver_submit(j->job.deliver, &j->job);
+        return;
+    }
+    for (size_t i = 0; i < j->job.count; i++) {
+        struct outcome *o = &j->job.rcpts[i].outcome;
+        o->class = OUTCOME_LOCAL;
+        memcpy(o->text, err.text,
+               sizeof(o->text) < sizeof(err.text) ? sizeof(o->text) : sizeof(err.text));
+        o->text[sizeof(o->text) - 1] = '\0';
+    }
+    log_error("body-unreadable", m->id, "%s", err.text);
+    settle_job(&j->job);
+}
+
 // False: it may not go now; whatever changes that makes the lane ready again.
 static bool dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
 {
@@ -853,23 +875,42 @@ static bool dispatch_leg(struct queue *q, struct lane *lane, struct leg *leg)
     count_start(q, j); // before the leg goes, or the lane would look empty
     if (!more)
         leg_remove(q, leg);
-    struct err err;
-    struct store_body_ref body = qmsg_body(m);
-    j->source = store_body_source(q->parts.store, q->parts.loops[j->loop], m->id, &body,
-                                  qmsg_blob(m), &err);
-    if (j->source == NULL) {
-        for (size_t i = 0; i < count; i++) {
-            struct outcome *o = &j->job.rcpts[i].outcome;
-            o->class = OUTCOME_LOCAL;
-            memcpy(o->text, err.text,
-                   sizeof(o->text) < sizeof(err.text) ? sizeof(o->text) : sizeof(err.text));
-            o->text[sizeof(o->text) - 1] = '\0';
-        }
-        log_error("body-unreadable", m->id, "%s", err.text);
-        settle_job(&j->job);
-        return true;
+    twin_watch(q, j);
+    submit(q, j);
+    return true;
+}
+
+bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, const uint32_t *index,
+               size_t count)
+{
+    struct qmsg *m = beside->msg;
+    struct quota_charge held = {0};
+    size_t charged = count;
+    if (resting(q, lane) || lane->closed || room_of(q, lane) == 0 || !rate_allows(q, lane) ||
+        quota_charge(q, lane->gateway, m->priority, m->body_size, &charged, &held) != QUOTA_GO)
+        return false;
+    if (charged < count)
+        count = charged;
+    struct arena *arena = arena_new();
+    struct qjob *j = arena_alloc(arena, sizeof(*j));
+    struct envelope *e = arena_alloc(arena, sizeof(*e));
+    *j = (struct qjob){.q = q,
+                       .arena = arena,
+                       .msg = m,
+                       .lane = lane,
+                       .conf_age = q->conf_age,
+                       .place_age = q->place_age,
+                       .charge = held,
+                       .ahead = 1};
+    qmsg_envelope(q, m, arena, e);
+    j->index = arena_alloc(arena, count * sizeof(*j->index));
+    for (size_t i = 0; i < count; i++) {
+        j->index[i] = index[i];
+        m->rcpts[index[i]].flags |= RCPT_TWIN;
     }
-    deliver_submit(j->job.deliver, &j->job);
+    fill_job(q, j, e, count);
+    count_start(q, j);
+    submit(q, j);
     return true;
 }
 
@@ -917,6 +958,7 @@ void lane_job_ended(struct queue *q, struct qjob *j)
 {
     struct lane *lane = j->lane;
     quota_settle(q, &j->charge, count_taken(j));
+    heap_remove(&q->twins, &j->twin);
     lane->active--;
     lane->loops[j->loop].active--;
     q->active--;

@@ -369,6 +369,8 @@ static void arm(struct queue *q)
         next = wake->due;
     if (pick_due(q) < next)
         next = pick_due(q);
+    if (twin_due(q) < next)
+        next = twin_due(q);
     if (quota_due(q) < next)
         next = quota_due(q);
     if (!list_empty(&q->sweeps) || q->diff != NULL)
@@ -400,6 +402,7 @@ static void on_turn(void *ctx)
     place_turn(q);
     lane_sweep_some(q);
     diff_some(q);
+    twin_turn(q);
     lane_dispatch(q);
     arm(q);
 }
@@ -738,6 +741,7 @@ void queue_free(struct queue **qp)
     quota_free(q);
     heap_free(&q->due);
     heap_free(&q->lane_clock);
+    heap_free(&q->twins);
     assert(q->in_lanes == 0 && q->held == 0);
     idmap_free(&q->messages);
     map_free(&q->lanes);

@@ -39,6 +39,7 @@ enum {
     RCPT_DOUBT = 4,
     RCPT_RETURN = 8,  // is to be returned at next_s (notices have a rate)
     RCPT_ROUTED = 16, // counted among those who took its route
+    RCPT_TWIN = 32,   // in two transactions
 };
 struct qrcpt {
     uint32_t next_s; // wall clock; not before; in a lane: to be planned anew then
@@ -157,9 +158,11 @@ struct qjob {
     size_t loop;
     uint32_t *index; // of each recipient
     char *gateway_name;
-    unsigned conf_age;  // q->conf_age when it was planned
-    unsigned place_age; // q->place_age then
-    bool unproven;      // counted in q->unproven
+    unsigned conf_age;     // q->conf_age when it was planned
+    unsigned place_age;    // q->place_age then
+    struct heap_node twin; // in queue.twins: when the next step is begun beside it
+    unsigned ahead;        // 1: it was begun beside another, a step behind that
+    bool unproven;         // counted in q->unproven
     struct quota_charge charge;
 };
 
@@ -186,6 +189,7 @@ struct queue {
     int64_t picked_until_ms;  // wall clock; 0: no end by time
     uint64_t picked_networks; // that held when it was picked
     struct lane aside;
+    struct heap twins;      // mono ms
     struct map *exchangers; // of domains that rules or detours asked for
     size_t lookups;         // under way
     struct {
@@ -306,6 +310,17 @@ void detour_learn(struct queue *q, uint64_t id, const struct outcome *refused,
                   const char *gateway); // it worked instead
 void detour_free(struct queue *q);
 
+// twin.c
+enum twin_part {
+    TWIN_NONE,  // its outcome decides
+    TWIN_OTHER, // failed, and another transaction goes on
+    TWIN_LATE,  // another was first
+};
+void twin_watch(struct queue *q, struct qjob *j); // a transaction begins
+void twin_turn(struct queue *q);
+int64_t twin_due(const struct queue *q); // wall clock; INT64_MAX: none
+enum twin_part twin_settle(struct queue *q, struct qjob *j, size_t i, const struct verdict *v);
+
 // diff.c
 void diff_some(struct queue *q); // a slice
 void diff_free(struct queue *q);
@@ -317,6 +332,9 @@ void leg_remove(struct queue *q,
                 struct leg *leg); // out of its lane; its recipients have no leg then
 void lane_dispatch(struct queue *q);
 void lane_job_ended(struct queue *q, struct qjob *job);
+// Begins another transaction for recipients of `beside`. False: there is no room for it now.
+bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, const uint32_t *index,
+               size_t count);
 void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms);
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms);
 void lane_busy(struct queue *q, struct lane *lane); // "too many connections": fewer from now

@@ -67,6 +67,19 @@ static bool chain_goes_on(struct queue *q, const struct qjob *j, size_t i)
     return plan_next(&in).kind == PLAN_GO;
 }
 
+// Final for this way only: the chain is asked as if the way were at fault. One that rests now is
+// worth waiting for.
+static bool goes_elsewhere(struct queue *q, const struct qjob *j, size_t i)
+{
+    struct qrcpt *r = &j->msg->rcpts[j->index[i]];
+    if ((r->flags & RCPT_DOUBT) != 0)
+        return false;
+    r->class = OUTCOME_REPUTATION;
+    struct plan_input in = planning_input(q, j->msg, j->job.envelope, j->index[i]);
+    struct plan plan = plan_next(&in);
+    return plan.kind == PLAN_GO || plan.rests;
+}
+
 static uint32_t now_seconds(const struct queue *q)
 {
     return (uint32_t)(q->now_ms / 1000);
@@ -130,9 +143,13 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
         r->flags = 0;
         return false;
     }
-    settle_remember(q, r, j->gateway_name, o);
+    // In doubt at another gateway (beside which this was begun), it stays so there.
+    if ((r->flags & RCPT_DOUBT) == 0 || o->class == OUTCOME_DOUBT || r->last == NULL ||
+        r->last->gateway == NULL || strcmp(r->last->gateway, j->gateway_name) == 0)
+        settle_remember(q, r, j->gateway_name, o);
     bool same_chain = j->conf_age == q->conf_age && j->place_age == q->place_age;
-    r->step = same_chain && r->step < UINT8_MAX ? (uint8_t)(r->step + 1) : 0;
+    unsigned step = r->step + 1 + j->ahead;
+    r->step = same_chain && step < UINT8_MAX ? (uint8_t)step : 0;
     r->class = (uint8_t)o->class;
     switch (v.action) {
     case VERDICT_DONE: return false;
@@ -144,7 +161,9 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
         if (r->next_s > r->doubt_until_s && r->doubt_until_s > now_seconds(q))
             r->next_s = r->doubt_until_s;
         break;
-    case VERDICT_FAIL: return !(same_chain && chain_goes_on(q, j, i));
+    case VERDICT_FAIL:
+        return !(same_chain &&
+                 (chain_goes_on(q, j, i) || (v.elsewhere && goes_elsewhere(q, j, i))));
     case VERDICT_DOUBT: begin_doubt(q, r); break;
     case VERDICT_RETRY: wait_for_clock(q, r); break;
     case VERDICT_AGAIN: r->next_s = now_seconds(q) + 60; break;
@@ -200,7 +219,7 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
 
 // ---- The whole transaction ----
 
-static void record_results(struct queue *q, struct qjob *j, const bool *failing)
+static void record_results(struct queue *q, struct qjob *j, const bool *failing, const bool *late)
 {
     struct store_rcpt_result *results = arena_alloc(j->arena, j->job.count * sizeof(*results));
     size_t n = 0;
@@ -227,11 +246,11 @@ static void record_results(struct queue *q, struct qjob *j, const bool *failing)
     queue_record(q, &op, 1);
 }
 
-static void count_ends(struct queue *q, const struct qjob *j)
+static void count_ends(struct queue *q, const struct qjob *j, const bool *late)
 {
     for (size_t i = 0; i < j->job.count; i++) {
         uint8_t state = j->msg->rcpts[j->index[i]].state;
-        if (!rcpt_state_final(state))
+        if (!rcpt_state_final(state) || late[i])
             continue;
         atomic_fetch_sub(&q->recipients, 1);
         q->counts.delivered += state == RCPT_DELIVERED;
@@ -258,14 +277,14 @@ static void return_failed(struct queue *q, struct qjob *j, const bool *failing)
         settle_fail(q, j->msg, index, n, &attempt, outcomes, false);
 }
 
-static void tell_success(struct queue *q, struct qjob *j)
+static void tell_success(struct queue *q, struct qjob *j, const bool *late)
 {
     struct store_rcpt_result *good = arena_alloc(j->arena, j->job.count * sizeof(*good));
     size_t n = 0;
     for (size_t i = 0; i < j->job.count; i++) {
         const struct deliver_rcpt *d = &j->job.rcpts[i];
         if (d->outcome.class == OUTCOME_OK && (d->rcpt.notify & NOTIFY_SUCCESS) != 0 &&
-            !j->job.dsn_passed)
+            !j->job.dsn_passed && !late[i])
             good[n++] = (struct store_rcpt_result){
                 .index = j->index[i],
                 .outcome = d->outcome,
@@ -283,26 +302,29 @@ void settle_job(struct deliver_job *job)
     struct qmsg *m = j->msg;
     queue_now(q);
     bool *failing = arena_alloc(j->arena, job->count * sizeof(*failing));
+    bool *late = arena_alloc(j->arena, job->count * sizeof(*late)); // another was first
     struct verdict *verdicts = arena_alloc(j->arena, job->count * sizeof(*verdicts));
     for (size_t i = 0; i < job->count; i++) {
         struct outcome *o = &job->rcpts[i].outcome;
         judge_classify(o, job->conf, job->gateway);
         verdicts[i] = since_moved(q, j, o, judge_verdict(o, job->conf, job->gateway));
-        failing[i] = apply(q, j, i, verdicts[i]);
+        enum twin_part part = twin_settle(q, j, i, &verdicts[i]);
+        late[i] = part == TWIN_LATE;
+        failing[i] = part == TWIN_NONE && apply(q, j, i, verdicts[i]);
         if (failing[i])
             m->rcpts[j->index[i]].flags |= RCPT_CLOSING;
         say(q, j, i, &verdicts[i]);
     }
     teach_lane(q, j, verdicts);
-    count_ends(q, j);
+    count_ends(q, j, late);
     // The lane's end comes first: what is planned now may be the next to probe it.
     lane_job_ended(q, j);
     if (!q->stopping && !m->held)
         qmsg_plan(q, m);
     // The attempt is recorded before any end that follows from it: on disk the last record counts.
-    record_results(q, j, failing);
+    record_results(q, j, failing, late);
     return_failed(q, j, failing);
-    tell_success(q, j);
+    tell_success(q, j, late);
     if (!q->stopping) {
         qmsg_age(q, m);
         qmsg_schedule(q, m);

@@ -424,6 +424,50 @@ static void in_doubt_the_same_gateway_goes_on_being_asked(void **state)
     assert_int_equal(two.connections, 0);
 }
 
+// ---- Two ways at once ----
+
+#define HURRY                                                                                      \
+    "gateways:\n  slow: {url: \"smtp://10.0.9.9\"}\n  one: {url: \"smtp://10.0.0.1\"}\n  two: "    \
+    "{url: \"smtp://10.0.0.2\"}\nroutes:\n  - {via: [slow, {gateway: one, parallel_after: 5s}]}\n"
+
+static void urgent_mail_does_not_wait_for_a_silent_gateway(void **state)
+{
+    start(HEAD HURRY);
+    send_mail("far.example", PRIORITY_URGENT, 3);
+    pass(12 * SECOND);
+    assert_int_equal(one.mails, 1);
+    assert_int_equal(one.rcpts, 3);
+    assert_int_equal(waiting(), 0);
+    pass(HOUR); // the first comes to its end, and nothing comes of it
+    assert_int_equal(one.mails, 1);
+}
+
+static void ordinary_mail_waits(void **state)
+{
+    start(HEAD HURRY);
+    send_one("far.example");
+    pass(12 * SECOND);
+    assert_int_equal(one.mails, 0);
+    pass(MINUTE);
+    assert_int_equal(one.mails, 1);
+}
+
+static void when_the_second_way_fails_the_first_decides(void **state)
+{
+    one.rcpt = "450 4.2.0 not now\r\n";
+    start(HEAD "gateways:\n  slow: {url: \"smtp://10.0.9.9\"}\n  one: {url: \"smtp://10.0.0.1\"}\n"
+               "  two: {url: \"smtp://10.0.0.2\"}\nroutes:\n"
+               "  - {via: [slow, {gateway: one, parallel_after: 5s}, two]}\n");
+    send_mail("far.example", PRIORITY_URGENT, 1);
+    pass(12 * SECOND);
+    assert_int_equal(one.asked, 1);
+    assert_int_equal(waiting(), 1);
+    pass(MINUTE);
+    assert_int_equal(two.mails, 1); // behind both
+    assert_int_equal(one.asked, 1);
+    assert_int_equal(waiting(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +488,9 @@ int main(void)
         TEST(what_fails_is_kept_where_the_route_says_so),
         TEST(in_doubt_too_long_it_is_held_for_a_person),
         TEST(in_doubt_the_same_gateway_goes_on_being_asked),
+        TEST(urgent_mail_does_not_wait_for_a_silent_gateway),
+        TEST(ordinary_mail_waits),
+        TEST(when_the_second_way_fails_the_first_decides),
     };
     return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }
