@@ -49,7 +49,6 @@ static void read_passwords(struct import *im, struct import_found *f)
 static void read_hosts(struct import *im, const char *file, unsigned line, struct str hosts)
 {
     struct str one;
-    unsigned rank = 0;
     while (str_split(&hosts, ';', &one)) {
         one = str_trim(one);
         if (one.len == 0)
@@ -64,7 +63,6 @@ static void read_hosts(struct import *im, const char *file, unsigned line, struc
                 plain[n++] = one.ptr[i];
         found_host(im, f, str_make(plain, n), 25);
         f->is_default = true;
-        f->rank = rank++;
         read_passwords(im, f);
         // By default Exim takes TLS when offered, and sends no password without it.
         f->tls = f->port == 465    ? IMPORT_TLS_IMPLICIT

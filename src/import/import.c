@@ -63,6 +63,8 @@ const struct import_source *import_source_find(const char *name)
 // ---- for the readers ----
 
 static const char *vprint(struct arena *arena, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static const char *vprint(struct arena *arena, const char *format, va_list args)
 {
     char text[1024];
     vsnprintf(text, sizeof(text), format, args);

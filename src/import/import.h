@@ -71,7 +71,6 @@ struct import_found {
     struct import_text *remarks;
     bool is_default;           // takes mail of all senders of its program
     bool routed;               // a route names it
-    unsigned rank;             // 0: the first choice of its program, 1: the next, ...
     const char *why_not;       // it cannot be carried over: a sentence and what to do
     struct import_found *same; // it was found before: that one
 };

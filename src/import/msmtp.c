@@ -14,6 +14,7 @@ struct state {
     struct import *im;
     struct account *accounts;
     struct account defaults, *now; // NULL: `defaults`
+    unsigned count;
 };
 
 static struct account *find(struct state *s, struct str name)
@@ -32,7 +33,7 @@ static void begin_account(struct state *s, struct text *t, struct str value)
     name = str_trim(name);
     struct account *a = arena_alloc(s->im->arena, sizeof(*a));
     *a = s->defaults;
-    while (str_split(&others, ',', &other)) {
+    for (unsigned n = 0; n < LIMIT_IMPORT_TEXTS && str_split(&others, ',', &other); n++) {
         struct account *from = find(s, str_trim(other));
         if (from == NULL) {
             import_note(s->im, t->file, t->line, "it takes over from an account that is not there");
@@ -44,7 +45,9 @@ static void begin_account(struct state *s, struct text *t, struct str value)
     a->name = arena_str(s->im->arena, name);
     a->file = t->file;
     a->line = t->line;
-    s->accounts = s->now = a;
+    s->now = a;
+    if (s->count++ < LIMIT_IMPORT_ROUTES)
+        s->accounts = a;
 }
 
 static bool is_on(struct str value)

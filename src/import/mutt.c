@@ -16,11 +16,15 @@ struct variable {
 struct state {
     struct import *im;
     struct variable *variables; // the newest first
-    unsigned files;
+    unsigned settings;
     const char *mode; // the account of a hook; NULL: none
 };
 
-enum { FLAGS = WORD_HASH | WORD_ESCAPE | WORD_SINGLE | WORD_SEMICOLON, VARIABLES = 5000 };
+enum {
+    FLAGS = WORD_HASH | WORD_ESCAPE | WORD_SINGLE | WORD_SEMICOLON,
+    VARIABLES = 5000,
+    EXPANDED = 4096
+};
 
 static const struct variable *get(const struct state *s, const char *name)
 {
@@ -39,10 +43,10 @@ static struct str value(const struct state *s, const char *name)
 // $name and ${name} of what was set before.
 static struct str expand(struct state *s, struct str in)
 {
-    if (in.len == 0 || memchr(in.ptr, '$', in.len) == NULL)
+    if (in.len == 0 || in.len > EXPANDED || memchr(in.ptr, '$', in.len) == NULL)
         return in;
     struct buf out;
-    buf_init(&out, 64 * 1024);
+    buf_init(&out, EXPANDED);
     for (size_t i = 0; i < in.len; i++) {
         size_t from = i + 1, end;
         bool braces = from < in.len && in.ptr[from] == '{';
@@ -110,10 +114,10 @@ static void read_line(struct state *s, struct text *t, struct str line, unsigned
 static void set_variable(struct state *s, struct text *t, struct str name, struct str raw)
 {
     struct str v = raw, bare;
-    struct variable *made = arena_alloc(s->im->arena, sizeof(*made));
     bool ticks = v.len > 1 && v.ptr[0] == '`';
-    if (s->files++ > VARIABLES)
+    if (s->settings++ > VARIABLES)
         return;
+    struct variable *made = arena_alloc(s->im->arena, sizeof(*made));
     if (ticks)
         v = str_make(v.ptr + 1, str_find(str_after(v, 1), '`'));
     // A value of another variable may itself be what a command says.
@@ -194,7 +198,7 @@ static void read_hook(struct state *s, struct text *t, struct str name, struct s
         return;
     inner.mode = arena_str(s->im->arena, name);
     read_line(&inner, t, command, depth + 1);
-    s->files = inner.files;
+    s->settings = inner.settings;
     if (get(&inner, "smtp_url") != get(s, "smtp_url"))
         emit(&inner);
 }

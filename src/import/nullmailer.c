@@ -56,15 +56,13 @@ void nullmailer_etc(struct import *im)
 {
     struct text t;
     struct str line;
-    unsigned rank = 0;
+    bool any = false;
     if (!text_open(im, &t, etc_path(im, "/etc/nullmailer/remotes")))
         return;
     while (text_next(&t, &line)) {
-        struct import_found *f = remote(im, &t, line);
-        if (f != NULL)
-            f->rank = rank++;
+        any |= remote(im, &t, line) != NULL;
     }
-    if (rank == 0)
+    if (!any)
         return;
     read_line_file(im, "/etc/nullmailer/adminaddr",
                    "it sends all mail to local users to one address; Waypost does not do that");

@@ -24,7 +24,10 @@ struct state {
     struct map *params;
     struct row *passwords, *transports, *relays;
     bool by_sender; // passwords by sender
+    unsigned expansions;
 };
+
+enum { EXPANSIONS = 1000 }; // of one value: they may name each other in a circle
 
 static const struct param *param(struct state *s, const char *name)
 {
@@ -62,7 +65,8 @@ static void expand(struct state *s, struct str in, struct buf *out, unsigned dep
         char sign = end < name.len ? name.ptr[end] : 0;
         const struct param *p = map_get(s->params, str_trim(str_make(name.ptr, end)));
         bool set = p != NULL && p->value.len > 0;
-        if (depth < LIMIT_IMPORT_DEPTH && (sign == 0 ? set : (sign == '?') == set))
+        if (depth < LIMIT_IMPORT_DEPTH && s->expansions++ < EXPANSIONS &&
+            (sign == 0 ? set : (sign == '?') == set))
             expand(s, sign == 0 ? p->value : other, out, depth + 1);
     }
 }
@@ -74,6 +78,7 @@ static struct str value(struct state *s, const char *name)
         return p != NULL ? p->value : STR("");
     struct buf out;
     buf_init(&out, 64 * 1024);
+    s->expansions = 0;
     expand(s, p->value, &out, 0);
     struct str v = arena_dup(s->im->arena, buf_str(&out));
     buf_free(&out);
@@ -280,7 +285,7 @@ static void relayhost(struct state *s)
     }
     // Since Postfix 3.5 a list, tried in order.
     rest = hop;
-    for (unsigned rank = 0; rank < LIMIT_IMPORT_TEXTS && has_text(rest);) {
+    for (unsigned n = 0; n < LIMIT_IMPORT_TEXTS && has_text(rest); n++) {
         size_t cut = 0;
         rest = str_trim(rest);
         while (cut < rest.len && strchr(", \t", rest.ptr[cut]) == NULL)
@@ -293,7 +298,6 @@ static void relayhost(struct state *s)
         if (f == NULL)
             return;
         f->is_default = true;
-        f->rank = rank++;
     }
 }
 

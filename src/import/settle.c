@@ -23,11 +23,14 @@ static const char *clean_host(struct import *im, const char *host)
     if (!address_domain_to_ascii(h, ascii))
         return NULL;
     // What a url of the configuration takes (labels of letters, digits, - and _).
-    bool begin = true;
+    size_t label = 0;
     for (const char *p = ascii; *p != '\0'; p++) {
-        if (*p == '.' ? begin : !ascii_is_alnum(*p) && *p != '_' && (*p != '-' || begin))
+        bool dot = *p == '.';
+        if (dot ? label == 0 : !ascii_is_alnum(*p) && *p != '_' && (*p != '-' || label == 0))
             return NULL;
-        begin = *p == '.';
+        label = dot ? 0 : label + 1;
+        if (label > LIMIT_LABEL)
+            return NULL;
     }
     return ascii[0] != '\0' ? arena_strdup(im->arena, ascii) : NULL;
 }
@@ -225,7 +228,6 @@ static void merge(struct import *im, struct import_found *to, struct import_foun
     if (to->tls != from->tls)
         to->tls = to->tls > from->tls ? to->tls : from->tls;
     to->no_verify &= from->no_verify;
-    to->rank = to->rank < from->rank ? to->rank : from->rank;
     from->same = to;
 }
 

@@ -212,33 +212,45 @@ static bool ends_word(char c, unsigned flags)
            ((flags & WORD_SEMICOLON) != 0 && c == ';');
 }
 
-bool word_next(struct import *im, struct str *rest, unsigned flags, struct str *word_out)
+// Where the word that begins `in` ends. Its plain form goes to `out` unless that is NULL.
+static size_t scan_word(struct str in, unsigned flags, char *out, size_t *len_out)
 {
     size_t i = 0, n = 0;
-    while (i < rest->len && rest->ptr[i] != ';' && ends_word(rest->ptr[i], flags))
-        i++;
-    bool stop = i == rest->len || ((flags & WORD_HASH) != 0 && rest->ptr[i] == '#') ||
-                ((flags & WORD_SEMICOLON) != 0 && rest->ptr[i] == ';');
-    if (stop) {
-        *rest = str_after(*rest, i);
-        return false;
-    }
-    char *out = arena_alloc(im->arena, rest->len - i + 1), quote = 0;
-    for (; i < rest->len; i++) {
-        char c = rest->ptr[i];
+    for (char quote = 0; i < in.len; i++) {
+        char c = in.ptr[i];
         if (quote == 0 && ends_word(c, flags))
             break;
         bool quotes = c == '"' || (c == '\'' && (flags & WORD_SINGLE) != 0);
         bool escapes = c == '\\' && quote != '\'' && (quote != 0 || (flags & WORD_ESCAPE) != 0);
-        if (quote != 0 ? c == quote : quotes)
+        if (quote != 0 ? c == quote : quotes) {
             quote = quote != 0 ? 0 : c;
-        else if (escapes && i + 1 < rest->len)
-            out[n++] = rest->ptr[++i];
-        else
-            out[n++] = c;
+            continue;
+        }
+        if (escapes && i + 1 < in.len)
+            c = in.ptr[++i];
+        if (out != NULL)
+            out[n] = c;
+        n++;
     }
-    *word_out = str_make(out, n);
+    *len_out = n;
+    return i;
+}
+
+bool word_next(struct import *im, struct str *rest, unsigned flags, struct str *word_out)
+{
+    size_t i = 0, len;
+    while (i < rest->len && rest->ptr[i] != ';' && ends_word(rest->ptr[i], flags))
+        i++;
     *rest = str_after(*rest, i);
+    if (rest->len == 0 || ((flags & WORD_HASH) != 0 && rest->ptr[0] == '#') ||
+        ((flags & WORD_SEMICOLON) != 0 && rest->ptr[0] == ';'))
+        return false;
+    // Twice, so that a line of many words takes no more memory than itself.
+    size_t end = scan_word(*rest, flags, NULL, &len);
+    char *out = arena_alloc(im->arena, len + 1);
+    scan_word(*rest, flags, out, &len);
+    *word_out = str_make(out, len);
+    *rest = str_after(*rest, end);
     return true;
 }
 
