@@ -628,7 +628,7 @@ struct queue *queue_new(struct conf *conf)
     lane_aside(&q->aside);
     q->exchangers = map_new();
     q->place.picked = q->chosen = UINT32_MAX;
-    q->addresses = xcalloc(conf->gateway_count, sizeof(*q->addresses));
+    q->whereabouts = xcalloc(conf->gateway_count, sizeof(*q->whereabouts));
     q->route_hits = xcalloc(conf->route_count + 1, sizeof(*q->route_hits));
     atomic_init(&q->recipients, 0);
     atomic_init(&q->recipients_max, conf->queue.max_recipients);

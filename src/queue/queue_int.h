@@ -166,6 +166,14 @@ struct qjob {
     struct quota_charge charge;
 };
 
+// Where a gateway named by its host stands, as last heard.
+struct whereabouts {
+    struct net_addr all[LIMIT_ADDRESSES];
+    size_t count;
+    bool asking;
+    unsigned place_age; // when it was asked
+};
+
 // A learnt or pinned detour, beside its place in queue.detours.plan.
 struct detour {
     char *provider;
@@ -181,7 +189,7 @@ struct queue {
     struct watch_snapshot *where; // NULL before the first
     unsigned place_age;           // counts changes: a connection begun before one may just break
     struct plan_place place;
-    struct net_addr *addresses; // of each gateway, as last heard; by index of conf
+    struct whereabouts *whereabouts; // of each gateway; by index of conf
     unsigned minute_of_week;
     int64_t replan_ms; // mono; of the latest beginning of planning all anew; 0: it is over
     uint32_t chosen;   // the gateway ordinary mail takes, UINT32_MAX: none, or not known yet
