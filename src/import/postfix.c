@@ -358,6 +358,10 @@ void postfix_etc(struct import *im)
 {
     struct state s = {.im = im, .params = map_new()};
     if (read_main(&s)) {
+        if (param(&s, "smtp_tls_policy_maps") != NULL)
+            import_note(im, s.file, param(&s, "smtp_tls_policy_maps")->line,
+                        "what smtp_tls_policy_maps says of single servers is not read; look at "
+                        "their `tls`");
         s.by_sender = is_yes(value(&s, "smtp_sender_dependent_authentication"));
         s.passwords = read_tables(&s, "smtp_sasl_password_maps");
         s.transports = read_tables(&s, "transport_maps");

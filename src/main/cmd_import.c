@@ -4,6 +4,7 @@
 //
 // The files of passwords are written first and the configuration last: when that one is there,
 // everything it names is, too. What was written goes again when the rest cannot be.
+#include "base/utf8.h"
 #include "import/show.h"
 #include "main/command.h"
 #include "sys/file.h"
@@ -113,7 +114,9 @@ static const char *in_the_way(struct import *im, const struct import_layout *lay
 static bool write_passwords(struct import *im, const struct import_layout *layout, struct err *err)
 {
     struct buf line;
-    bool ok = dir_make(layout->dir, 0700, err);
+    // Root's files are for a daemon of another user, who must get at them; each is closed by
+    // itself.
+    bool ok = dir_make(layout->dir, host_uid() == 0 ? 0755 : 0700, err);
     buf_init(&line, 64 * 1024);
     for (const struct import_found *f = im->found; ok && f != NULL; f = f->next) {
         if (!has_password(f))
@@ -288,6 +291,12 @@ int cmd_import(const struct main_options *options, int argc, char **argv)
     im->root = absolute(im, im->root);
     for (size_t i = 0; i < w.home_count; i++)
         w.homes[i] = absolute(im, w.homes[i]);
+    if (!utf8_valid(str_of(layout.dir))) {
+        fprintf(stderr,
+                "waypost: the directory's name is not UTF-8, as the configuration must be\n");
+        import_free(&im);
+        return EX_USAGE;
+    }
     import_read(im, w.only, w.homes, w.home_count);
     size_t count = import_settle(im);
     buf_init(&yaml, TEXT_BYTES);

@@ -464,7 +464,7 @@ def test_half_written_goes_again(tmp_path):
 def test_modes(tmp_path):
     box = sample(tmp_path, "dma")
     box.write()
-    assert stat.S_IMODE((tmp_path / "pw").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "pw").stat().st_mode) == (0o755 if os.geteuid() == 0 else 0o700)
     mode = stat.S_IMODE((tmp_path / "waypost.yaml").stat().st_mode)
     assert mode == (0o644 if os.geteuid() == 0 else 0o600)
     assert box.password("example-org") == "hunter:2\n"
