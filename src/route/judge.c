@@ -132,6 +132,29 @@ static bool same_code(uint16_t pattern, uint16_t code)
     return pattern == 0 || pattern == code || (pattern < 10 && pattern == code / 100);
 }
 
+static enum outcome_scope scope_of_way(const struct conf_gateway *gateway)
+{
+    return gateway->kind == GATEWAY_DIRECT ? SCOPE_DESTINATION : SCOPE_GATEWAY;
+}
+
+// Of a row that names none: as its class says, and a time to rest asks for something that rests.
+static enum outcome_scope scope_of_class(const struct conf_reply *r,
+                                         const struct conf_gateway *gateway)
+{
+    switch (r->class) {
+    case OUTCOME_OFFLINE: return SCOPE_NETWORK;
+    case OUTCOME_AUTH:
+    case OUTCOME_QUOTA:
+        return gateway->kind == GATEWAY_SMTP ? SCOPE_ACCOUNT : scope_of_way(gateway);
+    case OUTCOME_NET:
+    case OUTCOME_DNS:
+    case OUTCOME_TLS:
+    case OUTCOME_REPUTATION: return scope_of_way(gateway);
+    case OUTCOME_BUSY: return r->rest_ms > 0 ? scope_of_way(gateway) : SCOPE_NONE;
+    default: return SCOPE_NONE;
+    }
+}
+
 static bool conf_knows(const struct outcome *o, const struct said_code *code,
                        const struct conf *conf, const struct conf_gateway *gateway,
                        struct judge_rule *rule_out)
@@ -142,11 +165,12 @@ static bool conf_knows(const struct outcome *o, const struct said_code *code,
             (r->enhanced == NULL || code_matches(code, r->enhanced)) &&
             (r->gateway == NULL || str_glob(str_of(r->gateway), str_of(gateway->name))) &&
             (r->text == NULL || str_glob(str_of(r->text), str_of(o->text)))) {
-            *rule_out = (struct judge_rule){.dialect = "configuration",
-                                            .line = r->line,
-                                            .class = r->class,
-                                            .scope = r->scope,
-                                            .rest_ms = r->rest_ms};
+            *rule_out = (struct judge_rule){
+                .dialect = "configuration",
+                .line = r->line,
+                .class = r->class,
+                .scope = r->scope != SCOPE_NONE ? r->scope : scope_of_class(r, gateway),
+                .rest_ms = r->rest_ms};
             return true;
         }
     }
@@ -175,11 +199,6 @@ static const struct known_reply *table_knows(const struct outcome *o, const stru
 static bool is_ours(const struct conf_gateway *gateway)
 {
     return gateway->kind == GATEWAY_SMTP;
-}
-
-static enum outcome_scope scope_of_way(const struct conf_gateway *gateway)
-{
-    return gateway->kind == GATEWAY_DIRECT ? SCOPE_DESTINATION : SCOPE_GATEWAY;
 }
 
 static enum outcome_scope scope_by_phase(const struct outcome *o,

@@ -236,6 +236,19 @@ static void rows_of_the_configuration_come_first(void **state)
     // Another gateway.
     o = said(PHASE_RCPT, 550, "You are too chatty");
     assert_int_equal(judge(&o, &conf, &direct).action, VERDICT_FAIL);
+    // Without a scope a row blames whom its class blames.
+    static const struct conf_reply bare[] = {{.text = "*a*", .class = OUTCOME_QUOTA},
+                                             {.text = "*b*", .class = OUTCOME_REPUTATION},
+                                             {.text = "*c*", .class = OUTCOME_BUSY},
+                                             {.text = "*d*", .class = OUTCOME_BUSY, .rest_ms = 1}};
+    static const struct conf brief = {.replies = bare, .reply_count = 4};
+    static const enum outcome_scope scopes[] = {SCOPE_ACCOUNT, SCOPE_GATEWAY, SCOPE_RECIPIENT,
+                                                SCOPE_GATEWAY};
+    for (size_t i = 0; i < 4; i++) {
+        o = said(PHASE_RCPT, 550, (const char[]){(char)('a' + i), 0});
+        judge_classify(&o, &brief, &account);
+        assert_judged(&o, bare[i].class, scopes[i]);
+    }
     // Overrules the shipped row; its scope is what the phase says.
     o = said(PHASE_RCPT, 550, "5.7.606 banned sending IP");
     assert_int_equal(judge(&o, &conf, &direct).action, VERDICT_FAIL);
