@@ -102,6 +102,9 @@ static struct conf *make_conf(struct world *w, const struct conf_listener *set)
     conf->spool_dir = conf->run_dir = w->dir;
     conf->listeners = copy;
     conf->listener_count = 1;
+    static const char *const asked[] = {"list-id", "x-job"};
+    conf->asks_headers = asked;
+    conf->ask_header_count = 2;
     return conf;
 }
 
@@ -321,6 +324,43 @@ static void test_accepted(void **state)
     assert_non_null(strstr(body, "\r\nSubject: hello\r\n\r\n.dot\r\ncaf\xc3\xa9\r\n"));
     arena_free(&arena);
     ask(fd, "QUIT\r\n", "221");
+    close(fd);
+    world_close(&w);
+}
+
+static void expect_kept(const struct envelope *e, const char *text, enum envelope_priority priority)
+{
+    assert_int_equal(e->header_count, 1);
+    assert_true(str_eq(e->headers[0].name, STR("x-job")));
+    assert_true(str_eq(e->headers[0].text, str_of(text)));
+    assert_int_equal(e->priority, priority);
+}
+
+// What rules ask for is with the envelope on disk. A message whose end never comes leaves nothing
+// behind.
+static void test_kept_headers(void **state)
+{
+    struct world w = {0};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220 mx.test ESMTP");
+    ask(fd, "HELO c.test\r\n", "250 mx.test");
+    ask(fd, "MAIL FROM:<a@b>\r\n", "250");
+    ask(fd, "RCPT TO:<c@d>\r\n", "250");
+    ask(fd, "DATA\r\n", "354");
+    say(fd, "X-JOB:  =?utf-8?q?gr=C3=BCn?=\r\n und");
+    ask(fd, " rot\r\nImportance: High\r\nX-Other: y\r\n\r\nList-Id: x\r\n.\r\n", "250 2.0.0");
+    wait_message(&w);
+    struct arena *arena = arena_new();
+    struct envelope e;
+    char body[2000];
+    read_message(&w, arena, &e, body, sizeof(body));
+    expect_kept(&e, "gr\xc3\xbcn und rot", PRIORITY_URGENT);
+    arena_free(&arena);
+    ask(fd, "MAIL FROM:<a@b>\r\n", "250");
+    ask(fd, "RCPT TO:<c@d>\r\n", "250");
+    ask(fd, "DATA\r\n", "354");
+    say(fd, "X-Job: half");
     close(fd);
     world_close(&w);
 }
@@ -928,7 +968,8 @@ static void test_drop(void **state)
                          .priority = PRIORITY_URGENT,
                          .count = 2,
                          .rcpts = rcpts};
-    assert_true(drop_write(w.dir, &e, STR("Subject: s\r\n\r\nhi\r\n"), &err));
+    assert_true(drop_write(w.dir, &e,
+                           STR("Subject: s\r\nX-Job: j\r\nPrecedence: bulk\r\n\r\nhi\r\n"), &err));
     assert_false(drop_write(w.dir, &e, STR("Subject: s\n\nhi\n"), &err));
     put_text(w.dir, "0", "rubbish");
     char loop[1000];
@@ -958,8 +999,8 @@ static void test_drop(void **state)
     assert_true(str_eq(got.rcpts[0].orcpt, rcpts[0].orcpt));
     assert_int_equal(got.rcpts[0].notify, rcpts[0].notify);
     assert_true(str_eq(got.rcpts[1].address, rcpts[1].address));
-    assert_int_equal(got.priority, PRIORITY_URGENT);
-    assert_non_null(strstr(body, "\r\nSubject: s\r\n\r\nhi\r\n"));
+    expect_kept(&got, "j", PRIORITY_URGENT); // as the envelope says
+    assert_non_null(strstr(body, "\r\nPrecedence: bulk\r\n\r\nhi\r\n"));
     assert_memory_equal(body, "Received: ", 10);
     arena_free(&arena);
     sem_init(&stopped, 0, 0);
@@ -1089,15 +1130,25 @@ static void test_drop_hostile_dirs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),         cmocka_unit_test(test_large),
-        cmocka_unit_test(test_lost_in_data),     cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_no_header),        cmocka_unit_test(test_own_loop),
-        cmocka_unit_test(test_stranger),         cmocka_unit_test(test_login),
-        cmocka_unit_test(test_submit_socket),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_reload),           cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_starttls),         cmocka_unit_test(test_implicit_tls),
-        cmocka_unit_test(test_auto_tls),         cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_drop_of_others),   cmocka_unit_test(test_drop_hostile_dirs),
+        cmocka_unit_test(test_kept_headers),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_lost_in_data),
+        cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_no_header),
+        cmocka_unit_test(test_own_loop),
+        cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_submit_socket),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_starttls),
+        cmocka_unit_test(test_implicit_tls),
+        cmocka_unit_test(test_auto_tls),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_drop_of_others),
+        cmocka_unit_test(test_drop_hostile_dirs),
         cmocka_unit_test(test_reads_no_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "mail/header.h"
+#include "mail/header_keep.h"
 #include "mail/trace.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -307,9 +307,12 @@ static bool read_header(struct drop *d, const char **why_out)
     struct header_scan *h = arena_alloc(d->arena, sizeof(*h));
     header_scan_init(h);
     h->own_host = str_of(d->conf->hostname);
+    struct header_keep *keep = arena_alloc(d->arena, sizeof(*keep));
+    header_keep_init(keep, h, d->conf->asks_headers, d->conf->ask_header_count, d->arena);
     size_t len = d->content.len < LIMIT_HEADER ? d->content.len : LIMIT_HEADER;
     header_scan_feed(h, d->content.ptr, len);
     header_scan_end(h);
+    header_keep_end(keep, &d->envelope);
     d->envelope.subject = arena_dup(d->arena, header_subject(h));
     d->no_header = header_absent(h);
     *why_out = "too many Received fields: a mail loop";

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/mem.h"
+#include "mail/header_keep.h"
 #include "mail/trace.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -29,6 +30,7 @@ struct transaction {
     uint64_t octets;
     struct store_body *body;
     struct header_scan *header; // until the header has ended
+    struct header_keep *keep;   // as long
     char *lead;                 // the first bytes, while they do not tell field from body
     size_t lead_len;
     bool led;    // that is over
@@ -39,6 +41,8 @@ static void transaction_free(struct transaction *t)
 {
     if (t->body != NULL)
         store_body_abort(&t->body);
+    if (t->keep != NULL)
+        header_keep_end(t->keep, &t->envelope);
     struct arena *arena = t->arena; // t itself lies in it
     arena_free(&arena);
 }
@@ -216,6 +220,9 @@ static int on_begin(void *ctx, struct smtp_server_reply *reply)
     t->header = arena_alloc(t->arena, sizeof(*t->header));
     header_scan_init(t->header);
     t->header->own_host = str_of(s->conf->hostname);
+    t->keep = arena_alloc(t->arena, sizeof(*t->keep));
+    header_keep_init(t->keep, t->header, s->conf->asks_headers, s->conf->ask_header_count,
+                     t->arena);
     return put_trace(s, t, reply);
 }
 
@@ -279,7 +286,9 @@ static bool header_fits(struct transaction *t, struct smtp_server_reply *reply)
 static void header_done(struct transaction *t)
 {
     t->envelope.subject = arena_dup(t->arena, header_subject(t->header));
+    header_keep_end(t->keep, &t->envelope);
     t->header = NULL;
+    t->keep = NULL;
 }
 
 static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_reply *reply)

@@ -47,7 +47,12 @@ static void begin_value(struct header_scan *s)
     s->value_begun = false;
     s->trace_len = 0;
     s->trace_blank = true;
-    struct buf *capture = s->capture[s->field];
+    struct buf *capture = NULL;
+    if (s->want != NULL)
+        capture = s->want(s->ctx, str_make(s->name, s->name_len));
+    if (capture == NULL)
+        capture = s->capture[s->field];
+    s->captured = capture;
     s->capture_from = capture != NULL ? capture->len : 0;
     bool first = s->count[s->field] == 1;
     s->keep = capture != NULL || (first && s->field == HEADER_SUBJECT) ||
@@ -82,8 +87,8 @@ static void keep_value(struct header_scan *s, const char *p, size_t n)
     if (n == 0)
         return;
     s->value_begun = true;
-    if (s->capture[s->field] != NULL)
-        capture_value(s->capture[s->field], p, n);
+    if (s->captured != NULL)
+        capture_value(s->captured, p, n);
     if (s->count[s->field] != 1)
         return;
     if (s->field == HEADER_SUBJECT) {
@@ -141,7 +146,7 @@ static void tidy_subject(struct header_scan *s)
 
 static void end_value(struct header_scan *s)
 {
-    struct buf *capture = s->capture[s->field];
+    struct buf *capture = s->captured;
     if (capture != NULL) {
         size_t len = capture->len - s->capture_from;
         if (len > 0)

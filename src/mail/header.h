@@ -29,6 +29,7 @@ enum header_field {
 };
 enum { HEADER_FIELDS = HEADER_MBOX + 1 };
 enum { HEADER_SUBJECT_MAX = 200, HEADER_ID_MAX = 250, HEADER_TRACE_MAX = 600 };
+enum { HEADER_NAME_MAX = 80 };
 
 struct header_scan {
     // Set between header_scan_init and the first byte; all optional.
@@ -38,6 +39,9 @@ struct header_scan {
     struct buf *capture[HEADER_FIELDS];
     // Each field with its continuations and line ends: octets [start, end) of the content.
     void (*on_field)(void *ctx, enum header_field field, uint64_t start, uint64_t end);
+    // Where to put a field's value, as `capture` does; NULL: as `capture` says. Names are cut at
+    // HEADER_NAME_MAX octets. on_field follows when the value is whole.
+    struct buf *(*want)(void *ctx, struct str name);
     void *ctx;
 
     // What was found. The header's part is complete once `ended` is set, the rest after
@@ -61,7 +65,8 @@ struct header_scan {
     enum header_field field;
     bool in_field, cr, line_8bit, keep, value_begun, id_too_long, trace_blank;
     uint8_t name_len;
-    char name[24];
+    char name[HEADER_NAME_MAX];
+    struct buf *captured; // of this field; NULL: none
     uint64_t line_at, field_at, line_len;
     size_t trace_len, capture_from;
     char trace[HEADER_TRACE_MAX];
