@@ -44,6 +44,7 @@ enum {
     LIMIT_DATA_OUT_MS = 180 * 1000, // a block of the body without progress
     LIMIT_FINAL_MS = 600 * 1000,    // from the final dot to the reply
     LIMIT_TRANSACTION_MS = 3600 * 1000,
+    LIMIT_PROBE_MS = 60 * 1000, // of a gateway, without mail
     LIMIT_IDLE_CONNECTION_MS = 10 * 1000,
     LIMIT_OUT_PER_CONNECTION = 100000, // messages over one connection; a gateway may lower it
 
@@ -88,16 +89,16 @@ enum {
     LIMIT_OUTCOME_TEXT = 512,   // a remote reply as kept in a record
     LIMIT_DSN_BODY = 50 * 1024, // the returned part of the original
     LIMIT_LOG_LINE = 2048,
-    LIMIT_CONTROL_LINE = 64 * 1024,      // a request on the control socket
+    LIMIT_CONTROL_LINE = 64 * 1024,           // a request on the control socket
     LIMIT_CONTROL_REQUEST = 13 * 1024 * 1024, // of root and the daemon's user: may hold a whole
                                               // configuration, encoded
-    LIMIT_CONTROL_REQUEST_MS = 5 * 1000, // for the request to be whole
-    LIMIT_CONTROL_STALL_MS = 600 * 1000, // for an answer to be read
-    LIMIT_CONTROL_QUEUE = 256 * 1024,    // of an answer not read yet before it goes on
-    LIMIT_CONTROL_OPERATORS = 200,       // connections of root and the daemon's user
-    LIMIT_CONTROL_USERS = 64,            // of all other users
-    LIMIT_CONTROL_PER_USER = 8,          // of one of these
-    LIMIT_CONTROL_LOG = 1000,            // messages of one answer to one of these
+    LIMIT_CONTROL_REQUEST_MS = 5 * 1000,      // for the request to be whole
+    LIMIT_CONTROL_STALL_MS = 600 * 1000,      // for an answer to be read
+    LIMIT_CONTROL_QUEUE = 256 * 1024,         // of an answer not read yet before it goes on
+    LIMIT_CONTROL_OPERATORS = 200,            // connections of root and the daemon's user
+    LIMIT_CONTROL_USERS = 64,                 // of all other users
+    LIMIT_CONTROL_PER_USER = 8,               // of one of these
+    LIMIT_CONTROL_LOG = 1000,                 // messages of one answer to one of these
     LIMIT_CONFIG_FILE = 4 * 1024 * 1024,
 
     // Reading other programs' files

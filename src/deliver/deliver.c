@@ -17,6 +17,8 @@
 #include "deliver/lookup.h"
 #include "deliver/mx.h"
 #include "deliver/pool.h"
+#include "deliver/probe.h"
+#include "deliver/way.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@ struct deliver {
     struct names *names;
     struct pool *pool;
     struct lookups *lookups;
+    struct probes *probes;
     struct link attempts;
     unsigned generation; // of connections: older ones are not kept
     struct buf key;
@@ -388,61 +391,30 @@ static const struct session_events events = {on_ready, on_over};
 
 // --- connecting ---
 
+static const struct mx_host *host_of(const struct attempt *a)
+{
+    return a->hosts != NULL ? &a->hosts[a->host] : NULL;
+}
+
 static void on_dialed(void *ctx, struct stream *stream, const struct outcome *failure)
 {
     struct attempt *a = ctx;
-    const struct conf_gateway *g = a->job->gateway;
     if (stream == NULL) {
         remember(a, failure);
         if (!go_on(a))
             finish_with(a, &a->last);
         return;
     }
-    bool direct = g->kind == GATEWAY_DIRECT;
-    struct session_params params = {
-        .settings = {.lmtp = g->kind == GATEWAY_LMTP,
-                     .tls = a->in_clear || g->tls == TLS_OFF || g->tls == TLS_IMPLICIT
-                                ? SMTP_CLIENT_TLS_OFF
-                            : g->tls == TLS_WANTED ? SMTP_CLIENT_TLS_WANTED
-                                                   : SMTP_CLIENT_TLS_REQUIRED,
-                     .auth_in_clear = g->auth_in_clear,
-                     .helo = g->helo != NULL ? g->helo : a->job->conf->hostname,
-                     .user = g->user,
-                     .password = g->password != NULL ? g->password : "",
-                     .peer = direct ? SCOPE_DESTINATION : SCOPE_GATEWAY,
-                     .relayed = g->kind == GATEWAY_SMTP},
-        .implicit_tls = g->tls == TLS_IMPLICIT,
-        .host = direct ? a->hosts[a->host].name : g->host,
-        .port = direct ? g->direct_port : g->port,
-        .verify = g->verify,
-        .ca_file = g->ca_file,
-    };
+    struct session_params params;
+    way_params(a->job->conf, a->job->gateway, host_of(a), a->in_clear, &params);
     a->generation = a->d->generation;
     a->session = deliver_session_new(a->d->loop, stream, &params, &a->record, &events, a);
 }
 
 static void connect_host(struct attempt *a)
 {
-    const struct conf_gateway *g = a->job->gateway;
-    struct dial_target target = {.host = g->host,
-                                 .port = g->port,
-                                 .source = g->source,
-                                 .most = LIMIT_ADDRESSES - a->tried,
-                                 .peer = SCOPE_GATEWAY};
-    if (g->kind == GATEWAY_DIRECT) {
-        const struct mx_host *h = &a->hosts[a->host];
-        target.host = h->name;
-        target.port = g->direct_port;
-        // Another port than that of mail is a test: there even this machine may be meant.
-        target.strict = g->direct_port == 25;
-        target.last_resort = h->implicit;
-        target.peer = SCOPE_DESTINATION;
-        mx_literal(str_of(a->job->domain), &target.direct);
-    } else if (g->unix_path != NULL) {
-        target.direct.family = NET_UNIX;
-        snprintf(target.direct.path, sizeof(target.direct.path), "%s", g->unix_path);
-        target.source.family = NET_NONE;
-    }
+    struct dial_target target;
+    way_target(a->job->gateway, host_of(a), a->job->domain, LIMIT_ADDRESSES - a->tried, &target);
     a->dial = dial_new(a->d->loop, a->d->names, &target, on_dialed, a);
 }
 
@@ -527,6 +499,7 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     d->names = names;
     d->pool = pool_new(loop);
     d->lookups = lookups_new(loop, names);
+    d->probes = probes_new(loop, names);
     list_init(&d->attempts);
     buf_init(&d->key, LIMIT_CONFIG_FILE);
     buf_init(&d->spare, TRANSCRIPT);
@@ -552,6 +525,7 @@ void deliver_free(struct deliver **deliver)
         finish_local(a, "shutting down");
     }
     lookups_free(&d->lookups);
+    probes_free(&d->probes);
     pool_free(&d->pool);
     forget_shy(d);
     map_free(&d->shy);
@@ -564,6 +538,11 @@ void deliver_free(struct deliver **deliver)
 struct lookups *deliver_lookups(struct deliver *d)
 {
     return d->lookups;
+}
+
+struct probes *deliver_probes(struct deliver *d)
+{
+    return d->probes;
 }
 
 struct loop *deliver_loop(struct deliver *d)

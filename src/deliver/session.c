@@ -19,7 +19,7 @@ struct session {
     char host[256];
     char where[96];
     uint16_t port;
-    bool verify, implicit_tls;
+    bool verify, implicit_tls, tls_ready;
     char *ca_file;
     unsigned sent;
     // The step the timer was last set for.
@@ -30,6 +30,7 @@ struct session {
     char *slice;
     uint64_t offset;
     bool fetching;
+    enum outcome_phase phase; // told last
 };
 
 static void act(struct session *s);
@@ -124,6 +125,18 @@ static void settled(struct session *s)
     s->slice = NULL;
 }
 
+static void tell_phase(struct session *s)
+{
+    if (s->events->phase == NULL)
+        return;
+    bool shaking = s->implicit_tls && !s->tls_ready;
+    enum outcome_phase phase = shaking ? PHASE_TLS : smtp_client_phase(&s->client);
+    if (phase == s->phase)
+        return;
+    s->phase = phase;
+    s->events->phase(s->ctx, phase);
+}
+
 // Does what the machine asks for. The session may be gone when it returns.
 static void act(struct session *s)
 {
@@ -131,6 +144,7 @@ static void act(struct session *s)
     while (again) {
         again = false;
         set_clock(s);
+        tell_phase(s);
         switch (smtp_client_need(&s->client)) {
         case SMTP_CLIENT_REPLY: break;
         case SMTP_CLIENT_TLS:
@@ -176,6 +190,8 @@ static void on_event(void *ctx, enum stream_event event)
     case STREAM_CONNECTED: break;
     case STREAM_TLS_READY:
         note_tls(s);
+        s->tls_ready = true;
+        tell_phase(s);
         if (s->implicit_tls)
             break; // the greeting comes next
         smtp_client_tls_ready(&s->client);
@@ -239,6 +255,7 @@ struct session *deliver_session_new(struct loop *loop, struct stream *stream,
     if (params->implicit_tls)
         start_tls(s);
     set_clock(s);
+    tell_phase(s);
     return s;
 }
 

@@ -26,6 +26,8 @@ struct session;
 struct session_events {
     void (*ready)(void *ctx); // the dialogue is idle; what was sent is settled
     void (*over)(void *ctx);  // the connection is dead; what was sent is settled; free it
+    // NULL, or told of each phase as it begins. Nothing may be done from inside.
+    void (*phase)(void *ctx, enum outcome_phase phase);
 };
 
 // Takes the connected stream over. `record` (may be NULL) gets the dialogue.
