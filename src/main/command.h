@@ -72,6 +72,7 @@ int cmd_spool_rebuild(const struct main_options *options, int argc, char **argv)
 int cmd_password_hash(const struct main_options *options, int argc, char **argv);
 int cmd_import(const struct main_options *options, int argc, char **argv);
 int cmd_setup(const struct main_options *options, int argc, char **argv);
+int cmd_simulate(const struct main_options *options, int argc, char **argv);
 int cmd_sink(const struct main_options *options, int argc, char **argv);
 int cmd_help(const struct main_options *options, int argc, char **argv);
 int cmd_version(const struct main_options *options, int argc, char **argv);
