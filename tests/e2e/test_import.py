@@ -296,6 +296,28 @@ def test_git_agrees(tmp_path):
     assert box.password("work-example").rstrip("\n") == asked("sendemail.work.smtppass")
 
 
+def test_s_nail_agrees(tmp_path):
+    box = sample(tmp_path, "mailx")
+    ours = {p["account"]: g for g in box.json()["gateways"] for p in g["places"]}
+    box.write()
+    env = dict(os.environ, HOME=str(box.home), MAILRC=str(box.home / ".mailrc"))
+
+    def asked(*args):
+        names = "mta from smtp-auth-user smtp-auth-password smtp-use-starttls"
+        done = subprocess.run(["s-nail", "-:u", *args, "-#", "-Y", f"varshow {names}", "-Y", "x"], env=env,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        return dict(re.findall(r"set ([\w-]+)(?:=(.*))?$", done.stdout, re.M)), done.stderr
+
+    theirs, said = asked()
+    g = ours[None]
+    assert theirs["mta"] == f"smtp://anna%40example.org:hunter2@{g['host']}:{g['port']}", said
+    assert "smtp-use-starttls" in theirs and g["tls"] == "required" and g["senders"][0] in theirs["from"]
+    theirs, said = asked("-A", "work")
+    g = ours["work"]
+    assert theirs["mta"] == f"smtps://{g['host']}" and theirs["smtp-auth-user"] == g["user"], said
+    assert theirs["smtp-auth-password"].strip("'") == box.password(g["name"]).rstrip("\n")
+
+
 class Asked(mta.Postfix):
     """Postfix's own tools on a sample, in its own overlay."""
 
