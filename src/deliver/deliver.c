@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 #include "deliver/dial.h"
 #include "deliver/lookup.h"
 #include "deliver/mx.h"
@@ -33,6 +34,7 @@ struct deliver {
     struct names *names;
     struct pool *pool;
     struct lookups *lookups;
+    struct addresses *addresses;
     struct probes *probes;
     struct link attempts;
     unsigned generation; // of connections: older ones are not kept
@@ -76,6 +78,20 @@ static void add_text(struct buf *b, const char *text)
     buf_putc(b, '\0');
 }
 
+static void add_way(struct buf *key, const struct conf_gateway *g)
+{
+    const struct conf_socks *socks = g->socks;
+    for (size_t i = 0; i < g->pinned_count; i++)
+        buf_append(key, g->pinned[i].bytes, sizeof(g->pinned[i].bytes));
+    if (socks == NULL)
+        return;
+    add_text(key, socks->host);
+    buf_put_u16(key, socks->port);
+    add_text(key, socks->user);
+    const char *password = socks->password != NULL ? socks->password : "";
+    buf_put_u64(key, map_hash(password, strlen(password)));
+}
+
 // Everything that makes a difference on the wire, so that a new configuration never finds an old
 // connection that does not suit it.
 static struct str key_of(const struct attempt *a)
@@ -97,6 +113,8 @@ static struct str key_of(const struct attempt *a)
     buf_put_u16(key, g->kind == GATEWAY_DIRECT ? g->direct_port : g->port);
     buf_put_u8(key, (uint8_t)g->source.family);
     buf_append(key, g->source.bytes, sizeof(g->source.bytes));
+    add_text(key, g->interface);
+    add_way(key, g);
     assert(!key->full);
     return buf_str(key);
 }
@@ -149,8 +167,13 @@ static void tell_facts(struct attempt *a)
         verified = stream_tls_verified(stream) ? " verified" : "";
         login = deliver_session_client(a->session)->logged_in ? ", login" : "";
     }
-    snprintf(job->facts, sizeof(job->facts), "%.60s%s%.40s%s%s%s%zu rcpt, %lld ms", peer,
-             tls[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
+    char span[TIME_TEXT], old[80] = "";
+    if (a->dial != NULL && dial_stale_ms(a->dial) > 0)
+        snprintf(old, sizeof(old), " (address of %s ago, DNS is silent)",
+                 time_span(dial_stale_ms(a->dial), span));
+    const char *proxy = job->gateway->socks != NULL && peer[0] != '\0' ? "SOCKS proxy " : "";
+    snprintf(job->facts, sizeof(job->facts), "%s%.60s%s%s%.40s%s%s%s%zu rcpt, %lld ms", proxy, peer,
+             old, tls[0] != '\0' ? " " : "", tls, verified, login, peer[0] != '\0' ? ", " : "",
              job->count, (long long)(job->finished_ms - job->started_ms));
 }
 
@@ -413,8 +436,19 @@ static void on_dialed(void *ctx, struct stream *stream, const struct outcome *fa
 
 static void connect_host(struct attempt *a)
 {
-    struct dial_target target;
-    way_target(a->job->gateway, host_of(a), a->job->domain, LIMIT_ADDRESSES - a->tried, &target);
+    const struct conf_gateway *g = a->job->gateway;
+    struct dial_target target = dial_target_of(g, a->d->addresses);
+    target.most = LIMIT_ADDRESSES - a->tried;
+    target.peer = SCOPE_GATEWAY;
+    if (g->kind == GATEWAY_DIRECT) {
+        const struct mx_host *h = &a->hosts[a->host];
+        target.host = h->name;
+        // Another port than that of mail is a test: there even this machine may be meant.
+        target.strict = g->direct_port == 25;
+        target.last_resort = h->implicit;
+        target.peer = SCOPE_DESTINATION;
+        mx_literal(str_of(a->job->domain), &target.direct);
+    }
     a->dial = dial_new(a->d->loop, a->d->names, &target, on_dialed, a);
 }
 
@@ -499,6 +533,7 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     d->names = names;
     d->pool = pool_new(loop);
     d->lookups = lookups_new(loop, names);
+    d->addresses = addresses_new(loop, names);
     d->probes = probes_new(loop, names);
     list_init(&d->attempts);
     buf_init(&d->key, LIMIT_CONFIG_FILE);
@@ -525,6 +560,7 @@ void deliver_free(struct deliver **deliver)
         finish_local(a, "shutting down");
     }
     lookups_free(&d->lookups);
+    addresses_free(&d->addresses);
     probes_free(&d->probes);
     pool_free(&d->pool);
     forget_shy(d);
@@ -538,6 +574,11 @@ void deliver_free(struct deliver **deliver)
 struct lookups *deliver_lookups(struct deliver *d)
 {
     return d->lookups;
+}
+
+struct addresses *deliver_addresses(struct deliver *d)
+{
+    return d->addresses;
 }
 
 struct probes *deliver_probes(struct deliver *d)

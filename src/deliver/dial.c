@@ -5,9 +5,14 @@
 // turns, IPv6 first, each STAGGER_MS after the one before or as soon as all before have failed. The
 // first to stand wins. An address whose family this machine cannot reach fails at once and is only
 // mentioned when there was nothing else.
+//
+// With a SOCKS proxy it is the proxy that is dialled, and a connection only counts once the proxy
+// has made its own. A fault of the proxy leads to its next address; that it cannot reach the host
+// would be the same at all of them.
 #include "deliver/dial.h"
 
 #include "base/mem.h"
+#include "deliver/socks.h"
 #include "sys/host.h"
 
 #include <stdio.h>
@@ -36,8 +41,17 @@ struct dial {
     struct loop *loop;
     char host[256];
     struct net_addr source;
+    char *interface;
     uint16_t port;
     bool strict, last_resort;
+    const struct conf_socks *proxy; // NULL: none; else host and port above are its own
+    char beyond[256];               // the host it is to connect to
+    struct socks_settings ask;
+    struct deliver_socks *socks;
+    enum outcome_scope peer;
+    struct addresses *addresses;
+    int64_t stale_ms;
+    bool known; // the addresses were known ahead
     dial_done *done;
     void *ctx;
     struct family families[FAMILIES];
@@ -75,6 +89,7 @@ static void close_tries(struct dial *d)
 
 static void stop(struct dial *d)
 {
+    deliver_socks_free(&d->socks);
     timer_stop(&d->stagger);
     timer_stop(&d->limit);
     close_tries(d);
@@ -153,6 +168,15 @@ static void add(struct dial *d, const struct net_addr *addr)
     f->list[f->count++].port = d->port;
 }
 
+static void take_known(struct dial *d, const struct addresses_found *found)
+{
+    d->known = true;
+    d->stale_ms = found->stale_ms;
+    d->families[V6].status = d->families[V4].status = NAMES_OK;
+    for (size_t i = 0; i < found->count; i++)
+        add(d, &found->list[i]);
+}
+
 static const struct net_addr *next_address(struct dial *d)
 {
     for (int i = 1; i <= FAMILIES; i++) {
@@ -179,17 +203,36 @@ static void start_try(struct dial *d)
     const struct net_addr *addr = next_address(d);
     struct try *t = &d->tries[d->tried++];
     t->dial = d;
-    t->stream = stream_connect(d->loop, addr, d->source.family != NET_NONE ? &d->source : NULL,
-                               &handler, t);
+    struct stream_way way = {.from = d->source.family != NET_NONE ? &d->source : NULL,
+                             .interface = d->interface};
+    t->stream = stream_connect_by(d->loop, addr, &way, &handler, t);
     d->running++;
     timer_start(&d->limit, LIMIT_CONNECT_MS);
     if (has_more(d))
         timer_start(&d->stagger, STAGGER_MS);
 }
 
+// Addresses of before, while DNS gives no answer. False: there are none.
+static bool use_old(struct dial *d)
+{
+    struct addresses_found found;
+    if (d->addresses == NULL || d->known || d->tried > 0 ||
+        (d->families[V6].status != NAMES_FAILED && d->families[V4].status != NAMES_FAILED) ||
+        !addresses_last(d->addresses, d->host, &found))
+        return false;
+    take_known(d, &found);
+    return has_more(d);
+}
+
 static void give_up(struct dial *d)
 {
     stop(d);
+    if (d->failure.class == OUTCOME_OK && use_old(d)) {
+        advance(d);
+        return;
+    }
+    if (d->known && d->failure.class == OUTCOME_NET)
+        addresses_doubt(d->addresses, d->host);
     if (d->failure.class == OUTCOME_OK) {
         explain_nothing(d);
     } else if (d->unreachable && d->no_route) {
@@ -235,6 +278,7 @@ static bool is_local(const struct dial *d, const struct stream *s, int code)
 static void remember(struct dial *d, const struct stream *s)
 {
     int code = stream_errno(s);
+    const char *proxy = d->proxy != NULL ? "SOCKS proxy: " : "";
     bool unreachable =
         code == ENETUNREACH || code == EAFNOSUPPORT || code == EADDRNOTAVAIL || code == ENETDOWN;
     bool no_route = stream_peer(s)->family == NET_IPV4 && (code == ENETUNREACH || code == ENETDOWN);
@@ -249,7 +293,9 @@ static void remember(struct dial *d, const struct stream *s)
     d->unreachable = unreachable;
     char text[NET_ADDR_TEXT];
     net_addr_format_ip(stream_peer(s), text);
-    fail(d, local ? OUTCOME_LOCAL : OUTCOME_NET, PHASE_CONNECT, stream_error(s));
+    char why[LIMIT_OUTCOME_TEXT];
+    snprintf(why, sizeof(why), "%s%s", proxy, stream_error(s));
+    fail(d, local ? OUTCOME_LOCAL : OUTCOME_NET, PHASE_CONNECT, why);
     if (local)
         d->failure.scope = SCOPE_NONE;
     if (stream_peer(s)->family == NET_UNIX)
@@ -257,6 +303,25 @@ static void remember(struct dial *d, const struct stream *s)
     else
         snprintf(d->failure.where, sizeof(d->failure.where), "%.40s[%.45s]:%u", d->host, text,
                  d->port);
+}
+
+static void on_socks(void *ctx, struct stream *stream, const struct outcome *failure)
+{
+    struct dial *d = ctx;
+    if (stream != NULL) {
+        deliver_socks_free(&d->socks);
+        d->done(d->ctx, stream, NULL);
+        return;
+    }
+    d->failure = *failure;
+    d->unreachable = false;
+    bool proxys = failure->scope == SCOPE_GATEWAY && failure->class == OUTCOME_NET;
+    deliver_socks_free(&d->socks);
+    d->won = false;
+    if (proxys && has_more(d))
+        start_try(d);
+    else
+        give_up(d);
 }
 
 static void on_event(void *ctx, enum stream_event event)
@@ -268,7 +333,10 @@ static void on_event(void *ctx, enum stream_event event)
         t->stream = NULL;
         d->won = true;
         stop(d);
-        d->done(d->ctx, won, NULL);
+        if (d->proxy != NULL)
+            d->socks = deliver_socks_new(d->loop, won, &d->ask, d->peer, on_socks, d);
+        else
+            d->done(d->ctx, won, NULL);
     } else if (event == STREAM_ERROR) {
         remember(d, t->stream);
         stream_close(&t->stream, false);
@@ -328,6 +396,72 @@ static void on_later(void *ctx)
     advance(ctx);
 }
 
+struct dial_target dial_target_of(const struct conf_gateway *g, struct addresses *addresses)
+{
+    struct dial_target target = {
+        .host = g->host,
+        .port = g->kind == GATEWAY_DIRECT ? g->direct_port : g->port,
+        .source = g->source,
+        .interface = g->interface,
+        .socks = g->socks,
+        .pinned = g->pinned,
+        .pinned_count = g->kind != GATEWAY_DIRECT ? g->pinned_count : 0,
+        // Whatever its host, a proxy is looked up as a gateway is.
+        .addresses = g->kind != GATEWAY_DIRECT || g->socks != NULL ? addresses : NULL,
+    };
+    if (g->unix_path != NULL) {
+        target.direct.family = NET_UNIX;
+        snprintf(target.direct.path, sizeof(target.direct.path), "%s", g->unix_path);
+        target.source.family = NET_NONE;
+        target.socks = NULL;
+    }
+    return target;
+}
+
+// The proxy is what is dialled; an address that is known already is what it is asked for.
+static void go_by_proxy(struct dial *d, const struct dial_target *target)
+{
+    const struct net_addr *literal = target->direct.family != NET_NONE ? &target->direct
+                                     : target->pinned_count > 0        ? &target->pinned[0]
+                                                                       : NULL;
+    char ip[NET_ADDR_TEXT];
+    d->proxy = target->socks;
+    snprintf(d->beyond, sizeof(d->beyond), "%s",
+             literal != NULL ? net_addr_format_ip(literal, ip) : target->host);
+    snprintf(d->host, sizeof(d->host), "%s", d->proxy->host);
+    d->ask = (struct socks_settings){.host = d->beyond,
+                                     .port = target->port,
+                                     .user = d->proxy->user,
+                                     .password = d->proxy->password};
+    d->port = d->proxy->port;
+    d->strict = d->last_resort = false;
+    d->most = LIMIT_ADDRESSES;
+    d->failure.scope = SCOPE_GATEWAY;
+}
+
+// The addresses that need no look-up. False: there are none.
+static bool take_given(struct dial *d, const struct dial_target *target)
+{
+    struct net_addr literal = {0};
+    struct addresses_found found;
+    if (d->proxy == NULL && target->direct.family != NET_NONE) {
+        literal = target->direct;
+    } else if (d->proxy == NULL && target->pinned_count > 0) {
+        for (size_t i = 0; i < target->pinned_count; i++)
+            add(d, &target->pinned[i]);
+    } else if (net_addr_parse_ip(str_of(d->host), &literal)) {
+        ;
+    } else if (target->addresses != NULL && addresses_find(target->addresses, d->host, &found)) {
+        take_known(d, &found);
+    } else {
+        return false;
+    }
+    d->families[V6].status = d->families[V4].status = NAMES_OK;
+    if (literal.family != NET_NONE)
+        add(d, &literal);
+    return true;
+}
+
 struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_target *target,
                       dial_done *done, void *ctx)
 {
@@ -335,9 +469,12 @@ struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_
     d->loop = loop;
     snprintf(d->host, sizeof(d->host), "%s", target->host);
     d->source = target->source;
+    d->interface = target->interface != NULL ? xstrdup(target->interface) : NULL;
     d->port = target->port;
     d->strict = target->strict;
     d->last_resort = target->last_resort;
+    d->peer = target->peer;
+    d->addresses = target->addresses;
     d->done = done;
     d->ctx = ctx;
     d->most = target->most < LIMIT_ADDRESSES ? target->most : LIMIT_ADDRESSES;
@@ -347,10 +484,9 @@ struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_
     snprintf(d->failure.where, sizeof(d->failure.where), "%.90s", target->host);
     timer_init(&d->stagger, loop, on_stagger, d);
     timer_init(&d->limit, loop, on_limit, d);
-    struct net_addr literal = target->direct;
-    if (literal.family != NET_NONE || net_addr_parse_ip(str_of(d->host), &literal)) {
-        d->families[V6].status = d->families[V4].status = NAMES_OK;
-        add(d, &literal);
+    if (target->socks != NULL && target->direct.family != NET_UNIX)
+        go_by_proxy(d, target);
+    if (take_given(d, target)) {
         loop_defer(loop, &d->later, on_later, d);
         return d;
     }
@@ -375,6 +511,11 @@ size_t dial_tried(const struct dial *d)
     return d->tried;
 }
 
+int64_t dial_stale_ms(const struct dial *d)
+{
+    return d->known ? d->stale_ms : 0;
+}
+
 void dial_free(struct dial **dial)
 {
     struct dial *d = *dial;
@@ -385,5 +526,6 @@ void dial_free(struct dial **dial)
     defer_cancel(&d->later);
     for (int i = 0; i < FAMILIES; i++)
         names_cancel(&d->families[i].query);
+    xfree(d->interface);
     xfree(d);
 }

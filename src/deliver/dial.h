@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: ISC
 // Connecting to a host: its addresses looked up and tried as RFC 8305 has it, IPv6 and IPv4 at once
-// without waiting for the slower. One loop.
+// without waiting for the slower; through a SOCKS proxy, which then looks the host up, where there
+// is one. One loop.
 #pragma once
 
-#include "mail/outcome.h"
+#include "conf/conf.h"
+#include "deliver/addresses.h"
 #include "sys/names.h"
 #include "sys/stream.h"
 
-// Borrowed for the call.
+// Borrowed for the call, but `socks`, which stays until dial_free.
 struct dial_target {
     const char *host;       // looked up, unless:
     struct net_addr direct; // NET_NONE, or the one address (also NET_UNIX)
@@ -17,7 +19,15 @@ struct dial_target {
     bool last_resort; // the host stands for a domain without MX: without addresses it is REFUSED
     size_t most;      // addresses tried
     enum outcome_scope peer;
+    const struct net_addr *pinned; // tried instead of those of the host
+    size_t pinned_count;
+    const char *interface;          // NULL: any
+    const struct conf_socks *socks; // NULL: none
+    struct addresses *addresses;    // known ahead, NULL: none; not for hosts of direct delivery
 };
+// How a gateway says it is to be reached: all but `direct`, `most`, `peer`, and what is only for
+// the hosts of direct delivery. For that, `host` is filled in by the caller.
+struct dial_target dial_target_of(const struct conf_gateway *gateway, struct addresses *addresses);
 
 struct dial;
 // `stream` is the caller's now, connected; it must attach a handler before it returns. NULL: no
@@ -29,4 +39,6 @@ struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_
 // there are none.
 bool dial_again(struct dial *d);
 size_t dial_tried(const struct dial *d);
+// How long ago the addresses were heard of, because DNS gives no answer now; 0: they are good.
+int64_t dial_stale_ms(const struct dial *d);
 void dial_free(struct dial **d);

@@ -131,6 +131,7 @@ void links_crash(void);
 void links_free(void);
 bool links_source(const struct net_addr *to, struct net_addr *from_out); // false: no way there
 bool links_own(const struct net_addr *addr);
+bool links_up(const char *interface);
 void manager_init(void);
 void manager_crash(void);
 void tls_crash(void);

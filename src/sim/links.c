@@ -136,6 +136,12 @@ bool links_own(const struct net_addr *addr)
     return false;
 }
 
+bool links_up(const char *interface)
+{
+    struct plug *p = plug_named(interface);
+    return strcmp(interface, "lo") == 0 || (p != NULL && p->up);
+}
+
 // ---- sys/links.h ----
 
 static void tell(struct event *event)

@@ -513,7 +513,16 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
                               const struct net_addr *from, const struct stream_handler *handler,
                               void *ctx)
 {
+    struct stream_way way = {.from = from};
+    return stream_connect_by(loop, to, &way, handler, ctx);
+}
+
+struct stream *stream_connect_by(struct loop *loop, const struct net_addr *to,
+                                 const struct stream_way *way, const struct stream_handler *handler,
+                                 void *ctx)
+{
     SIM_CALL;
+    const struct net_addr *from = way->from;
     struct conn *c = sim_alloc(SIM_WORLD, sizeof(*c));
     list_append(&conns, &c->all);
     for (int i = 0; i < 2; i++)
@@ -526,7 +535,11 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
     struct stream *s = stream_make(loop, c, 0);
     s->handler = handler;
     s->ctx = ctx;
-    if (c->link.fate == WORLD_LINK_UNREACHABLE) {
+    if (to->family != NET_UNIX && way->interface != NULL && !links_up(way->interface)) {
+        s->stage = STAGE_FAILED;
+        s->fail_code = ENODEV;
+        event_at(&s->wake, sim_departs_us());
+    } else if (c->link.fate == WORLD_LINK_UNREACHABLE) {
         s->stage = STAGE_FAILED;
         s->fail_code = ENETUNREACH;
         event_at(&s->wake, sim_departs_us());

@@ -23,6 +23,7 @@
 #include "sys/tls_int.h"
 
 #include <assert.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -124,6 +125,11 @@ static void say_errno(struct stream *s, int code)
                  strerror(code));
         break;
     case ENOENT: snprintf(text, sizeof(text), "nothing listens on %s", peer); break;
+    case ENODEV:
+        snprintf(text, sizeof(text),
+                 "cannot connect to %s: the network interface it is to go through is not there",
+                 peer);
+        break;
     default:
         snprintf(text, sizeof(text), "connection with %s failed: %s", peer, strerror(code));
         break;
@@ -605,8 +611,20 @@ void stream_attach(struct stream *s, const struct stream_handler *handler, void 
 }
 
 // 0, or the errno.
-static int start_connect(struct stream *s, const struct net_addr *to, const struct net_addr *from)
+static int bind_to_interface(struct stream *s, const char *interface)
 {
+    size_t len = strlen(interface);
+    if (len >= IFNAMSIZ)
+        return ENODEV;
+    return setsockopt(s->watch.fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)len + 1) == 0
+               ? 0
+               : errno;
+}
+
+// 0, or the errno.
+static int start_connect(struct stream *s, const struct net_addr *to, const struct stream_way *way)
+{
+    const struct net_addr *from = way->from;
     struct sockaddr_storage sa;
     socklen_t len = sockaddr_from(to, &sa);
     if (len == 0)
@@ -617,6 +635,11 @@ static int start_connect(struct stream *s, const struct net_addr *to, const stru
     int on = 1;
     if (to->family != NET_UNIX)
         setsockopt(s->watch.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (to->family != NET_UNIX && way->interface != NULL) {
+        int code = bind_to_interface(s, way->interface);
+        if (code != 0)
+            return code;
+    }
     if (from != NULL && from->family != NET_NONE) {
         struct sockaddr_storage local;
         socklen_t local_len = sockaddr_from(from, &local);
@@ -639,9 +662,17 @@ struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
                               const struct net_addr *from, const struct stream_handler *handler,
                               void *ctx)
 {
+    struct stream_way way = {.from = from};
+    return stream_connect_by(loop, to, &way, handler, ctx);
+}
+
+struct stream *stream_connect_by(struct loop *loop, const struct net_addr *to,
+                                 const struct stream_way *way, const struct stream_handler *handler,
+                                 void *ctx)
+{
     struct stream *s = stream_new(net_of(loop), -1, to);
     stream_attach(s, handler, ctx);
-    int code = start_connect(s, to, from);
+    int code = start_connect(s, to, way);
     if (code != 0) {
         s->connecting = true;
         s->write_errno = code;

@@ -38,6 +38,15 @@ enum { STREAM_KEEP = 64 * 1024 };
 struct stream *stream_connect(struct loop *loop, const struct net_addr *to,
                               const struct net_addr *from, const struct stream_handler *handler,
                               void *ctx);
+// The same with more to ask for. `interface` (may be NULL): nothing leaves or comes but through the
+// network interface of this name, whatever the routing table says; not for NET_UNIX.
+struct stream_way {
+    const struct net_addr *from;
+    const char *interface;
+};
+struct stream *stream_connect_by(struct loop *loop, const struct net_addr *to,
+                                 const struct stream_way *way, const struct stream_handler *handler,
+                                 void *ctx);
 
 // Queues bytes (copied) and sends what is queued at the end of this loop iteration, in one write.
 // The queue has no limit of its own: producers look at stream_queued and wait for DRAINED. When

@@ -538,6 +538,30 @@ static void test_source_address(void **state)
     finish();
 }
 
+static void test_interface(void **state)
+{
+    struct stream_way way = {.interface = "lo"};
+    start("127.0.0.1:0");
+    server.data = echo;
+    client.data = until_hello;
+    client.event = say_hello;
+    client.s = stream_connect_by(loop, listener_addr(listener), &way, &handler, &client);
+    loop_run(loop);
+    assert_int_equal(client.connected, 1);
+    finish();
+
+    way.interface = "nosuchlink";
+    start("127.0.0.1:0");
+    struct net_addr target = addr("127.0.0.1:1");
+    client.event = stop_at_error;
+    client.s = stream_connect_by(loop, &target, &way, &handler, &client);
+    loop_run(loop);
+    assert_int_equal(client.code, ENODEV);
+    assert_string_equal(client.why, "cannot connect to 127.0.0.1:1: the network interface it is to "
+                                    "go through is not there");
+    finish();
+}
+
 // A raw peer, for what a well-behaved one never does.
 static int raw_connect(void)
 {
@@ -1133,6 +1157,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_connect_fails),
         cmocka_unit_test(test_source_address),
+        cmocka_unit_test(test_interface),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_write_to_the_gone),
         cmocka_unit_test(test_half_close),
