@@ -51,6 +51,44 @@ static void a_quota_refusal_is_the_gateways_and_moves_on(void **state)
     assert_int_equal(one.asked, 1); // and it is left alone for an hour
 }
 
+static void too_large_for_one_gateway_goes_through_the_next(void **state)
+{
+    one.final = "552 5.3.4 Message size exceeds fixed limit\r\n";
+    two.down = true;
+    start(HEAD GATEWAYS);
+    send_one("far.example");
+    pass(2 * MINUTE);
+    assert_int_equal(waiting(), 1); // the next is down, which is no reason to return it
+    two.down = false;
+    pass(2 * HOUR);
+    assert_int_equal(two.mails, 1);
+    assert_int_equal(one.reports + two.reports, 0);
+}
+
+static void too_large_for_all_gateways_is_returned(void **state)
+{
+    one.final = two.final = "552 5.3.4 Message size exceeds fixed limit\r\n";
+    start(HEAD GATEWAYS);
+    send_one("far.example");
+    pass(MINUTE);
+    assert_in_range(one.asked, 1, 2); // the message, and the report on it, which is refused too
+    assert_in_range(two.asked, 1, 2);
+    assert_int_equal(waiting(), 0);
+}
+
+static void a_full_mailbox_is_asked_again_the_same_way(void **state)
+{
+    one.rcpt = "452 4.2.2 mailbox full\r\n";
+    start(HEAD GATEWAYS);
+    send_one("far.example");
+    pass(30 * MINUTE);
+    assert_in_range(one.asked, 2, 10);
+    assert_int_equal(two.asked, 0);
+    one.rcpt = NULL;
+    pass(2 * HOUR);
+    assert_int_equal(one.mails, 1);
+}
+
 static void a_reload_takes_waiting_mail_off_a_vanished_gateway(void **state)
 {
     one.down = true;
@@ -389,6 +427,9 @@ int main(void)
         TEST(a_dead_gateway_is_passed_by_and_comes_back),
         TEST(what_waits_for_both_goes_to_whichever_comes_first),
         TEST(a_quota_refusal_is_the_gateways_and_moves_on),
+        TEST(too_large_for_one_gateway_goes_through_the_next),
+        TEST(too_large_for_all_gateways_is_returned),
+        TEST(a_full_mailbox_is_asked_again_the_same_way),
         TEST(a_reload_takes_waiting_mail_off_a_vanished_gateway),
         TEST(a_reload_asks_a_resting_gateway_at_once),
         TEST(with_all_disabled_mail_waits_and_goes_when_one_is_back),
