@@ -6,12 +6,12 @@
 // change of way is seen.
 #include "queue/queue_int.h"
 #include "base/mem.h"
+#include "deliver/lookup.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
 #include <assert.h>
 #include <stdio.h>
-
 
 // ---- What is near ----
 
@@ -27,8 +27,11 @@ static bool in_subnet(const struct queue *q, const struct conf_gateway *g)
         return false;
     if (net_addr_parse_ip(str_of(g->host), &literal))
         return watch_in_subnet(q->where, &literal, &q->conf->choice);
-    const struct net_addr *heard = &q->addresses[g->index];
-    return heard->family != NET_NONE && watch_in_subnet(q->where, heard, &q->conf->choice);
+    const struct whereabouts *w = &q->whereabouts[g->index];
+    for (size_t i = 0; i < w->count; i++)
+        if (watch_in_subnet(q->where, &w->all[i], &q->conf->choice))
+            return true;
+    return false;
 }
 
 uint64_t place_holding(struct queue *q, const struct conf *conf)
@@ -55,18 +58,86 @@ static void look_around(struct queue *q, uint64_t networks)
         q->gateways[i].in_subnet = in_subnet(q, &q->conf->gateways[i]);
 }
 
-void queue_gateway_address(struct queue *q, const char *gateway, const struct net_addr *addr)
+// Its addresses were heard of.
+static void judge_subnet(struct queue *q, const struct conf_gateway *g)
 {
-    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(gateway));
-    if (g == NULL)
-        return;
-    q->addresses[g->index] = *addr;
     bool before = q->gateways[g->index].in_subnet, now = in_subnet(q, g);
     q->gateways[g->index].in_subnet = now;
     if (before == now || !q->conf->choice.subnet)
         return;
     log_info("subnet", 0, "%s lies %s our subnets", g->name, now ? "inside" : "outside of");
     queue_replan(q);
+}
+
+void queue_gateway_address(struct queue *q, const char *gateway, const struct net_addr *addr)
+{
+    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(gateway));
+    struct whereabouts *w = g != NULL ? &q->whereabouts[g->index] : NULL;
+    for (size_t i = 0; w != NULL && i < w->count; i++)
+        if (net_addr_same_ip(&w->all[i], addr))
+            return;
+    if (w == NULL)
+        return;
+    w->all[w->count < LIMIT_ADDRESSES ? w->count++ : 0] = *addr;
+    judge_subnet(q, g);
+}
+
+// ---- Finding out where gateways stand ----
+
+struct where_question {
+    struct queue *q;
+    char *gateway, *host; // it may be another when the answer comes, or gone
+};
+
+static void ask_where(struct queue *q, const struct conf_gateway *g);
+
+static void on_where(void *ctx, const struct net_addr *addrs, size_t count)
+{
+    struct where_question *x = ctx;
+    struct queue *q = x->q;
+    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(x->gateway));
+    bool same = g != NULL && strcmp(g->host, x->host) == 0;
+    xfree(x->gateway);
+    xfree(x->host);
+    xfree(x);
+    q->lookups--;
+    queue_check_idle(q);
+    struct whereabouts *w = same ? &q->whereabouts[g->index] : NULL;
+    if (w == NULL)
+        return;
+    w->asking = false;
+    if (count > 0) {
+        memcpy(w->all, addrs, count * sizeof(*addrs));
+        w->count = count;
+    }
+    if (w->place_age != q->place_age && !q->stopping)
+        ask_where(q, g);
+    judge_subnet(q, g);
+}
+
+static void ask_where(struct queue *q, const struct conf_gateway *g)
+{
+    struct whereabouts *w = &q->whereabouts[g->index];
+    struct net_addr ignored;
+    if (g->kind == GATEWAY_DIRECT || g->unix_path != NULL || g->pinned_count > 0 || !g->enabled ||
+        g->socks != NULL || w->asking || net_addr_parse_ip(str_of(g->host), &ignored))
+        return;
+    struct where_question *x = xcalloc(1, sizeof(*x));
+    *x = (struct where_question){q, xstrdup(g->name), xstrdup(g->host)};
+    w->asking = true;
+    w->place_age = q->place_age;
+    q->lookups++;
+    deliver_lookup_host(q->parts.delivers[0], g->host, q->parts.loop, on_where, x);
+}
+
+// In which subnet a gateway stands may differ from place to place: names are answered differently
+// inside of networks.
+static void ask_where_all(struct queue *q)
+{
+    bool useful = q->conf->choice.subnet && q->conf->choice.automatic && q->where != NULL &&
+                  !q->place.offline && !q->place.captive && q->started && !q->stopping;
+    for (size_t i = 0; useful && i < q->conf->gateway_count; i++)
+        ask_where(q, &q->conf->gateways[i]);
 }
 
 struct watch_snapshot *queue_where(struct queue *q)
@@ -109,6 +180,7 @@ void queue_network(struct queue *q, struct watch_snapshot *now, const char *what
         deliver_close_idle(q->parts.delivers[i]);
     forget_trouble(q);
     exchangers_forget_trouble(q);
+    ask_where_all(q);
     log_info("network", 0, "%s; what waits is planned anew (%llu recipients)", what,
              (unsigned long long)atomic_load(&q->recipients));
     queue_replan(q);
@@ -280,19 +352,20 @@ void place_start(struct queue *q)
     q->minute_of_week = place_minute(q->now_ms);
     pick_start(q);
     detour_start(q);
+    ask_where_all(q);
 }
 
 void place_reload(struct queue *q, const struct conf *before)
 {
-    struct net_addr *addresses = xcalloc(q->conf->gateway_count, sizeof(*addresses));
+    struct whereabouts *now = xcalloc(q->conf->gateway_count, sizeof(*now));
     for (size_t i = 0; i < q->conf->gateway_count; i++) {
         const struct conf_gateway *g = &q->conf->gateways[i],
                                   *old = conf_gateway_find(before, str_of(g->name));
         if (old != NULL && strcmp(old->host, g->host) == 0)
-            addresses[i] = q->addresses[old->index];
+            now[i] = q->whereabouts[old->index];
     }
-    xfree(q->addresses);
-    q->addresses = addresses;
+    xfree(q->whereabouts);
+    q->whereabouts = now;
     xfree(q->route_hits);
     q->route_hits = xcalloc(q->conf->route_count + 1, sizeof(*q->route_hits));
     q->chosen_known = false;
@@ -301,6 +374,7 @@ void place_reload(struct queue *q, const struct conf *before)
     q->minute_of_week = place_minute(q->now_ms);
     // The snapshot was made for the networks of before.
     look_around(q, place_holding(q, q->conf));
+    ask_where_all(q);
 }
 
 void place_free(struct queue *q)
@@ -308,7 +382,7 @@ void place_free(struct queue *q)
     if (q->where != NULL)
         watch_snapshot_unref(&q->where);
     detour_free(q);
-    xfree(q->addresses);
+    xfree(q->whereabouts);
     xfree(q->route_hits);
 }
 
