@@ -2,6 +2,7 @@
 // setup: what is still to do until this machine's mail goes through Waypost. Changes nothing.
 #include "control/control.h"
 #include "main/command.h"
+#include "main/setup_clients.h"
 #include "sys/file.h"
 #include "sys/host.h"
 
@@ -106,8 +107,16 @@ static bool steps_json(const struct main_options *options)
 int cmd_setup(const struct main_options *options, int argc, char **argv)
 {
     bool json = main_flag(&argc, argv, "--json");
+    if (argc == 1 && !json && argv[0][0] != '-') {
+        struct conf *conf = main_find_conf(options);
+        if (conf == NULL)
+            conf = main_places(options, NULL);
+        bool known = setup_client(conf, argv[0]);
+        conf_unref(&conf);
+        return known ? 0 : EX_USAGE;
+    }
     if (argc != 0) {
-        fprintf(stderr, "usage: waypost setup [--json]\n");
+        fprintf(stderr, "usage: waypost setup [PROGRAM | --json]\n");
         return EX_USAGE;
     }
     if (json)

@@ -18,6 +18,7 @@
 #include "sys/host.h"
 #include "sys/log.h"
 #include "sys/names.h"
+#include "watch/watch.h"
 
 #include <assert.h>
 
@@ -37,6 +38,8 @@ struct daemon {
     struct store *store;
     struct state *state;
     struct queue *queue;
+    struct watch *watch;
+    struct names *watch_names; // for the captive check; NULL: none is made
     struct session_loop *loops;
     struct deliver **delivers;
     struct loop **loop_ptrs;
@@ -81,6 +84,50 @@ static void moved(void *ctx, uint64_t id, struct store_body_ref to)
     queue_moved(ctx, id, to);
 }
 
+// ---- Where the machine is ----
+
+static void on_moved(void *ctx, const char *what)
+{
+    struct daemon *d = ctx;
+    queue_network(d->queue, watch_now(d->watch), what);
+}
+
+static void end_watch(struct daemon *d)
+{
+    watch_free(&d->watch);
+    names_free(&d->watch_names);
+}
+
+static bool begin_watch(struct daemon *d, struct err *err)
+{
+    struct names_settings names = {.servers = d->conf->dns_servers,
+                                   .anchor_file = d->conf->dns_anchor,
+                                   .hosts_file = d->conf->hosts_file};
+    if (d->conf->captive_url != NULL) {
+        d->watch_names = names_new(d->conductor, &names, err);
+        if (d->watch_names == NULL)
+            return false;
+    }
+    d->watch = watch_new(d->conductor, d->conf, d->watch_names, on_moved, d, err);
+    if (d->watch == NULL)
+        return false;
+    queue_network(d->queue, watch_now(d->watch), "looked around");
+    return true;
+}
+
+// The captive check comes and goes with its url.
+static void change_watch(struct daemon *d)
+{
+    struct err err = {0};
+    if ((d->conf->captive_url != NULL) == (d->watch_names != NULL)) {
+        watch_set_conf(d->watch, d->conf);
+        return;
+    }
+    end_watch(d);
+    if (!begin_watch(d, &err))
+        log_error("network", 0, "the network is not watched any more: %s", err.text);
+}
+
 static bool may_accept(void *ctx, struct err *why)
 {
     return queue_has_room(ctx, why);
@@ -123,6 +170,7 @@ static void abandon(struct daemon *d)
         close_loop(&d->loops[i]);
         loop_free(&d->loops[i].loop);
     }
+    end_watch(d);
     store_close(&d->store);
     state_close(&d->state);
     queue_free(&d->queue);
@@ -174,7 +222,7 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
         d->delivers[i] = d->loops[i].deliver;
         d->loop_ptrs[i] = d->loops[i].loop;
     }
-    ok = ok && become(conf, err) && open_store(d, err);
+    ok = ok && become(conf, err) && begin_watch(d, err) && open_store(d, err);
     if (!ok) {
         abandon(d);
         return NULL;
@@ -207,6 +255,7 @@ static void on_state_written(void *ctx, bool ok)
 static void on_idle(void *ctx)
 {
     struct daemon *d = ctx;
+    end_watch(d);
     state_flush(d->state, on_state_written, d);
 }
 
@@ -400,6 +449,7 @@ static void on_prepared(struct post *post)
         conf_unref(&d->conf);
         d->conf = r->conf;
         queue_reload(d->queue, r->conf);
+        change_watch(d);
     }
     send_all(d, r, switch_loop);
 }

@@ -256,3 +256,11 @@ enum world_went world_boot(void (*boot)(void *ctx), void *ctx)
 {
     return guarded(boot_now, &(struct boot){boot, ctx});
 }
+
+void world_outside(void (*fn)(void *ctx), void *ctx)
+{
+    enum sim_owner before = sim.owner;
+    sim.owner = SIM_WORLD;
+    fn(ctx);
+    sim.owner = before;
+}

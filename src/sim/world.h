@@ -63,6 +63,8 @@ uint64_t world_allocations(void);
 // While set, the daemon's calls and allocations are not counted and bring no crash: for what would
 // leave foreign memory behind (reading a configuration).
 void world_spare(bool spared);
+// As the driver, from code that the daemon called: what it allocates is the driver's.
+void world_outside(void (*fn)(void *ctx), void *ctx);
 size_t world_daemon_bytes(void); // held by the daemon through base/mem.h
 unsigned world_daemon_loops(void);
 unsigned world_daemon_streams(void);

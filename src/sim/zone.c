@@ -11,10 +11,11 @@ struct zone {
 
 static bool distance(const char *text, int *minutes_out)
 {
-    struct str rest = str_of(text + 1), hours;
+    struct str rest = str_of(text), hours;
     uint64_t h, m;
     if (text[0] != '+' && text[0] != '-')
         return false;
+    rest = str_make(rest.ptr + 1, rest.len - 1);
     if (!str_split(&rest, ':', &hours) || !str_u64(hours, 14, &h) || !str_u64(rest, 59, &m))
         return false;
     *minutes_out = (int)(h * 60 + m) * (text[0] == '-' ? -1 : 1);

@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "sys/links.h"
 #include "sys/manager.h"
+#include "sys/names.h"
 
 #include <stdatomic.h>
 
@@ -37,7 +38,8 @@ struct watch;
 // `changed` runs when something that can matter to mail changed (not for a new lifetime of an
 // address); `what` says it in words: "eth0 has 192.168.178.20/24; network home holds". The snapshot
 // of before and of now are there.
-struct watch *watch_new(struct loop *loop, struct conf *conf,
+// `names` of the same loop, for the captive check; NULL: there is none.
+struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *names,
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);
 void watch_free(struct watch **watch);
 struct watch_snapshot *watch_now(struct watch *watch);       // borrowed until the next event
