@@ -194,7 +194,8 @@ static bool on_line(struct session *s, struct str line)
     if (str_istarts(line, STR("EHLO")) || str_istarts(line, STR("LHLO"))) {
         on_ehlo(s);
     } else if (str_istarts(line, STR("STARTTLS"))) {
-        say(s, "220 2.0.0 go");
+        // Never late: what it says is the last in clear.
+        stream_write(s->stream, "220 2.0.0 go\r\n", 14);
         stream_start_tls_server(s->stream, all.identity);
         return false;
     } else if (str_istarts(line, STR("AUTH"))) {
