@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "deliver/addresses.h"
 #include "deliver/mx.h"
 #include "sys/stream.h"
 #include "sys/tls.h"
@@ -32,6 +33,7 @@ struct fake_name {
 struct names {
     struct loop *loop;
     const struct fake_name *table;
+    unsigned asked;
 };
 
 struct names_query {
@@ -79,6 +81,7 @@ struct names_query *names_lookup(struct names *names, const char *name, enum nam
 {
     struct names_query *q = xcalloc(1, sizeof(*q));
     q->names = names;
+    names->asked++;
     q->type = type;
     q->done = done;
     q->ctx = ctx;
@@ -107,12 +110,16 @@ struct server {
     const char *at; // address to listen on, port 0 or as given
     // What is said, without CRLF; NULL: the usual. An empty text: the connection is closed instead.
     const char *greeting, *ehlo, *mail, *rcpt, *data, *final, *starttls;
-    bool endless;     // greeting
-    int late_ms;      // greeting
-    bool implicit;    // TLS
-    bool hates_bdat;  // and goes away
-    bool close_after; // the connection, after each message
-    bool deaf;        // never reads
+    bool endless;      // greeting
+    int late_ms;       // greeting
+    bool implicit;     // TLS
+    bool hates_bdat;   // and goes away
+    bool close_after;  // the connection, after each message
+    bool deaf;         // never reads
+    const char *proxy; // a SOCKS proxy that answers so, and then is the server as well
+    size_t proxy_len;
+    char proxy_got[300];
+    size_t proxy_got_len;
     struct tls_server *tls;
 
     struct listener *listener;
@@ -129,6 +136,7 @@ struct peer {
     struct server *server;
     struct stream *stream;
     bool in_data;
+    unsigned socks; // steps of the dialogue with a proxy that are done
     struct timer later;
 };
 
@@ -206,10 +214,31 @@ static bool take_command(struct peer *p, struct str line)
     return say(p, "250 ok", NULL);
 }
 
+// Each step of the dialogue comes in one piece here. The greeting stands right behind the reply.
+static void take_socks(struct peer *p, const char *bytes, size_t len)
+{
+    struct server *s = p->server;
+    if (s->proxy_got_len + len < sizeof(s->proxy_got)) {
+        memcpy(s->proxy_got + s->proxy_got_len, bytes, len);
+        s->proxy_got_len += len;
+    }
+    if (p->socks++ == 0) {
+        stream_write(p->stream, "\5\0", 2);
+        return;
+    }
+    stream_write(p->stream, s->proxy, s->proxy_len);
+    if (s->proxy[1] == 0)
+        say(p, s->greeting, "220 test");
+}
+
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct peer *p = ctx;
     size_t at = 0;
+    if (p->server->proxy != NULL && p->socks < 2) {
+        take_socks(p, bytes, len);
+        return len;
+    }
     while (at < len) {
         if (p->in_data) {
             size_t used;
@@ -270,7 +299,7 @@ static void on_accepted(void *ctx, struct stream *stream)
         timer_start(&p->later, s->late_ms);
     } else if (s->endless)
         on_endless(p);
-    else
+    else if (s->proxy == NULL)
         say(p, s->greeting, "220 test");
 }
 
@@ -430,7 +459,7 @@ static void bench_init(struct bench *b, const struct fake_name *table)
     *b = (struct bench){.left = 1};
     sem_init(&b->told, 0, 0);
     b->loop = loop_new("test");
-    b->names = (struct names){b->loop, table};
+    b->names = (struct names){.loop = b->loop, .table = table};
     b->deliver = deliver_new(b->loop, &b->names);
     b->conf.hostname = "me.example.org";
     b->gateway = (struct conf_gateway){.name = "gw",
@@ -1012,6 +1041,215 @@ static void a_machine_without_network_blames_nobody(void **state)
     bench_free(&b);
 }
 
+// ---- the way there ----
+
+static void a_proxy_gets_the_name_and_passes_the_greeting(void **state)
+{
+    static const char yes[] = "\5\0\0\1\0\0\0\0\0\0";
+    struct bench b;
+    struct server s = {.proxy = yes, .proxy_len = sizeof(yes) - 1};
+    struct conf_socks socks = {.host = "localproxy.example"};
+    static const struct fake_name table[] = {
+        {"localproxy.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}}, {0}};
+    bench_init(&b, table);
+    socks.port = server_start(&b, &s, 0);
+    b.gateway.socks = &socks;
+    b.gateway.host = "gate.example"; // no name here knows it
+    b.gateway.port = 587;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    static const char said[] = "\5\1\0\5\1\0\3\14gate.example\2\113";
+    assert_int_equal(s.proxy_got_len, sizeof(said) - 1);
+    assert_memory_equal(s.proxy_got, said, sizeof(said) - 1);
+    assert_non_null(strstr(b.job.facts, "SOCKS proxy 127.0.0.1:"));
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_true(b.job.reused);
+    // Another login at the proxy is another way.
+    socks.user = "me";
+    socks.password = "secret";
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(s.connections, 2);
+    bench_free(&b);
+}
+
+static void a_proxys_refusals_have_their_class(void **state)
+{
+    static const struct {
+        const char *reply;
+        size_t len;
+        enum outcome_class class;
+        enum outcome_scope scope;
+        const char *text;
+    } rows[] = {
+        {"\5\4\0\1\0\0\0\0\0\0", 10, OUTCOME_NET, SCOPE_GATEWAY,
+         " finds it unreachable: gate.example:25"},
+        {"\5\2\0\1\0\0\0\0\0\0", 10, OUTCOME_AUTH, SCOPE_GATEWAY,
+         " does not allow it: gate.example:25"},
+        {"HTTP/1.0 400 what", 17, OUTCOME_NET, SCOPE_GATEWAY, " does not speak SOCKS 5"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench b;
+        struct server s = {.proxy = rows[i].reply, .proxy_len = rows[i].len};
+        struct conf_socks socks = {.host = "127.0.0.1"};
+        bench_init(&b, NULL);
+        socks.port = server_start(&b, &s, 0);
+        b.gateway.socks = &socks;
+        b.gateway.host = "gate.example";
+        b.gateway.port = 25;
+        check(bench_run(&b), rows[i].class, PHASE_CONNECT, rows[i].text);
+        assert_non_null(strstr(b.rcpts[0].outcome.text, "the SOCKS proxy 127.0.0.1:"));
+        assert_int_equal(b.rcpts[0].outcome.scope, rows[i].scope);
+        on_loop(&b, server_close, &s);
+        b.servers[0] = NULL;
+        b.left = 1;
+        check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "SOCKS proxy: connection refused");
+        bench_free(&b);
+    }
+}
+
+static void a_source_and_an_interface_are_kept_to(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&b, &s, 0);
+    b.gateway.interface = "lo";
+    assert_true(net_addr_parse_ip(STR("127.0.0.9"), &b.gateway.source));
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    b.gateway.interface = "nosuchlink";
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "interface");
+    assert_int_equal(s.connections, 1);
+    bench_free(&b);
+}
+
+static void pinned_addresses_need_no_dns(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    struct net_addr pinned[2];
+    assert_true(net_addr_parse_ip(STR("127.0.0.77"), &pinned[0])); // nobody listens there
+    assert_true(net_addr_parse_ip(STR("127.0.0.1"), &pinned[1]));
+    bench_init(&b, NULL);
+    b.gateway.port = server_start(&b, &s, 0);
+    b.gateway.host = "gate.example";
+    b.gateway.pinned = pinned;
+    b.gateway.pinned_count = 2;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(b.names.asked, 0);
+    bench_free(&b);
+}
+
+struct hearing {
+    struct bench *bench;
+    unsigned awaited;
+    enum names_status status;
+    size_t count;
+    char gateway[32], why[160];
+};
+
+static void on_address(void *ctx, const struct deliver_address *now)
+{
+    struct hearing *h = ctx;
+    h->status = now->status;
+    h->count = now->count;
+    snprintf(h->gateway, sizeof(h->gateway), "%s", now->gateway);
+    snprintf(h->why, sizeof(h->why), "%s", now->why);
+    if (--h->awaited == 0)
+        sem_post(&h->bench->told);
+}
+
+static void hear(struct hearing *h, const struct fake_name *table, unsigned awaited)
+{
+    h->awaited = awaited;
+    h->bench->names.table = table; // nothing is under way
+    deliver_prefetch(h->bench->deliver, &h->bench->conf);
+    wait_told(h->bench);
+}
+
+static void known_addresses_bridge_a_silent_dns(void **state)
+{
+    static const struct fake_name well[] = {{"gate.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+                                            {0}};
+    static const struct fake_name silent[] = {{"gate.example", NAMES_A, NAMES_FAILED, 0, {0}},
+                                              {"gate.example", NAMES_AAAA, NAMES_FAILED, 0, {0}},
+                                              {0}};
+    static const struct fake_name gone[] = {{0}};
+    struct bench b;
+    struct server s = {0};
+    struct hearing h = {.bench = &b};
+    bench_init(&b, well);
+    b.conf.refs = 1;
+    b.conf.gateways = &b.gateway;
+    b.conf.gateway_count = 1;
+    b.gateway.enabled = true;
+    b.gateway.port = server_start(&b, &s, 0);
+    b.gateway.host = "gate.example";
+    deliver_on_address(b.deliver, b.loop, on_address, &h);
+    hear(&h, well, 1);
+    assert_string_equal(h.gateway, "gw");
+    assert_int_equal(h.count, 1);
+    unsigned asked = b.names.asked;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(b.names.asked, asked); // mail asks no more
+    assert_null(strstr(b.job.facts, "silent"));
+
+    deliver_close_idle(b.deliver);
+    hear(&h, silent, 1);
+    assert_int_equal(h.status, NAMES_FAILED);
+    assert_int_equal(h.count, 1);
+    assert_string_equal(h.why, "made up");
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_non_null(strstr(b.job.facts, " ago, DNS is silent)"));
+
+    deliver_close_idle(b.deliver);
+    hear(&h, gone, 1);
+    assert_int_equal(h.status, NAMES_NXDOMAIN);
+    assert_int_equal(h.count, 0);
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_DNS, PHASE_RESOLVE, "does not exist");
+    bench_free(&b);
+    assert_int_equal(b.conf.refs, 1);
+}
+
+static void a_long_list_is_looked_up_at_once(void **state)
+{
+    enum { MANY = 300, SLOW_MS = 700 };
+    static char hosts[MANY][32];
+    static struct conf_gateway gateways[MANY];
+    static struct fake_name slow[MANY + 1];
+    struct bench b;
+    struct server s = {0};
+    struct hearing h = {.bench = &b};
+    for (int i = 0; i < MANY; i++) {
+        snprintf(hosts[i], sizeof(hosts[i]), "gate%d.example", i);
+        slow[i] = (struct fake_name){hosts[i], NAMES_A, NAMES_OK, SLOW_MS, {"127.0.0.1"}};
+        gateways[i] = (struct conf_gateway){
+            .name = hosts[i], .kind = GATEWAY_SMTP, .host = hosts[i], .enabled = true};
+    }
+    bench_init(&b, slow);
+    b.conf.refs = 1;
+    b.conf.gateways = gateways;
+    b.conf.gateway_count = MANY;
+    b.gateway.port = server_start(&b, &s, 0);
+    deliver_on_address(b.deliver, b.loop, on_address, &h);
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    h.awaited = MANY;
+    deliver_prefetch(b.deliver, &b.conf);
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken"); // not delayed by it
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    int64_t took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+    assert_true(took < SLOW_MS);
+    wait_told(&b);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    took = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+    assert_in_range(took, SLOW_MS, 20 * SLOW_MS); // one after another it would be 210 s
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1036,6 +1274,12 @@ int main(void)
         cmocka_unit_test(mail_never_comes_back_to_us),
         cmocka_unit_test(equal_exchangers_share_and_preference_holds),
         cmocka_unit_test(shutting_down_ends_jobs_as_local),
+        cmocka_unit_test(a_proxy_gets_the_name_and_passes_the_greeting),
+        cmocka_unit_test(a_proxys_refusals_have_their_class),
+        cmocka_unit_test(a_source_and_an_interface_are_kept_to),
+        cmocka_unit_test(pinned_addresses_need_no_dns),
+        cmocka_unit_test(known_addresses_bridge_a_silent_dns),
+        cmocka_unit_test(a_long_list_is_looked_up_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
