@@ -459,6 +459,7 @@ void check_all(struct reader *r)
         check_chain(r, &conf->routes[i], yaml_get(r->route_at[i], "via"));
         check_reach(r, i);
     }
+    check_ways(r);
     check_queue(r);
     map_free(&taken);
 }

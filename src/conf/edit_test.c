@@ -281,7 +281,7 @@ static enum kind ask(const struct conf *conf, char *path, size_t size, const cha
                                           {"limits.rate", "30/min"},
                                           {"helo", "\"me.example\""},
                                           {"senders", "[\"*@a#b\", c]"},
-                                          {"health", "{probe: 5m, failures: 2}"}};
+                                          {"limits", "{per_day: 2, reserve: 5%}"}};
     static const char *const values[] = {"n.example", "{url: \"smtp://n.example\", tls: off}",
                                          "url: n.example\npriority: high"};
     const char *name = conf->gateways[chance((unsigned)conf->gateway_count)].name;
@@ -291,7 +291,7 @@ static enum kind ask(const struct conf *conf, char *path, size_t size, const cha
     case 0:
         snprintf(path, size, "gateways.%s.%s", name, keys[key][0]);
         *b = keys[key][1];
-        *lines_out = 3; // `tls` decides on `verify`, `health` has two
+        *lines_out = 3; // `limits` has several
         return SET;
     case 1:
         snprintf(path, size, "n%u", chance(1000));

@@ -92,3 +92,4 @@ const char *hours_text(struct arena *arena, struct conf_hours hours);
 
 // What is wrong only when several keys are seen together.
 void check_all(struct reader *r);
+void check_ways(struct reader *r); // its part for networks, limits, conditions and replies

@@ -373,8 +373,12 @@ bool conf_explain(struct str typed, struct buf *out)
     for (size_t i = 0; i < conf_future_count && !found; i++) {
         if (path_fits(conf_futures[i].path, typed) ||
             str_eq(typed, str_of(last_word(conf_futures[i].path)))) {
-            buf_printf(out, "`%s` is not available in this version%s%s.\n", conf_futures[i].path,
-                       conf_futures[i].instead != NULL ? "; " : "",
+            buf_printf(out, "`%s` %s%s%s.\n", conf_futures[i].path,
+                       conf_futures[i].moved ? "stands under limits now"
+                                             : "is not available in this version",
+                       conf_futures[i].instead == NULL ? ""
+                       : conf_futures[i].moved         ? ": "
+                                                       : "; ",
                        conf_futures[i].instead != NULL ? conf_futures[i].instead : "");
             arena_free(&arena);
             return false;

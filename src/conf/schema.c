@@ -929,7 +929,7 @@ const struct conf_key conf_keys[] = {
      .type = CONF_INT,
      AT(conf_reply, code),
      .unset = "any code",
-     .min = 200,
+     .min = 400,
      .max = 599,
      .example = "550",
      .help = "The reply's three digits."},

@@ -3,6 +3,7 @@
 #include "conf/reader.h"
 #include "base/timefmt.h"
 #include "base/utf8.h"
+#include "sys/zone.h"
 
 #include <assert.h>
 
@@ -288,7 +289,15 @@ static bool read_zone(struct reader *r, const struct conf_key *key, const struct
     for (size_t i = 0; i < node->text.len; i++)
         if (!ascii_is_alnum(node->text.ptr[i]) && strchr("/_+-:", node->text.ptr[i]) == NULL)
             return wrong(r, key, node);
-    *(const char **)field(key, base) = arena_str(r->arena, node->text);
+    struct err err;
+    const char *name = arena_str(r->arena, node->text);
+    struct zone *zone = r->report->text_only ? NULL : zone_open(name, &err);
+    if (zone == NULL && !r->report->text_only) {
+        reader_error(r, node, "%s", err.text);
+        return false;
+    }
+    zone_free(&zone);
+    *(const char **)field(key, base) = name;
     return true;
 }
 
