@@ -5,8 +5,9 @@
 //   waypost-sim --seeds FROM-TO [--verbose] [--twice] [--keep-going] [--control no-sync]
 //
 // One seed: a random load, hours of trouble (rude servers, cut and silent links, dead DNS, clock
-// jumps, failing disk, kills and power cuts between events and inside calls), then all is healed
-// and days go by until every accepted message has arrived or was returned. --twice runs each seed
+// jumps, a laptop on the move, picks and reloads, failing disk, kills and power cuts between events
+// and inside calls), then all is healed and days go by until every accepted message has arrived or
+// was returned. --twice runs each seed
 // again and compares the traces. The control run loses all syncs: it must be caught losing mail.
 #include "ledger.h"
 #include "peer_client.h"
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "conf/read.h"
 #include "main/daemon.h"
+#include "queue/queue_view.h"
 #include "sim/world.h"
 #include "spool/store.h"
 #include "sys/worker.h"
@@ -31,12 +33,16 @@ static const char config[] = "hostname: relay.example.org\n"
                              "loops: 2\n"
                              "listeners:\n"
                              "  local: {address: \"127.0.0.1:25\"}\n"
+                             "networks:\n"
+                             "  office: {address: [10.20.0.0/16]}\n"
+                             "  home: {address: [192.0.2.0/24]}\n"
                              "gateways:\n"
                              "  relay1: {url: \"smtp://relay1.example\"}\n"
                              "  relay2: {url: \"smtp://10.0.0.2\", priority: low}\n"
+                             "%s"
                              "routes:\n"
                              "  - {to: [\"*.direct.example\"], via: [direct]}\n"
-                             "  - {via: [relay1, relay2]}\n"
+                             "  - {via: [%srelay1, relay2]}\n"
                              "queue: {retry: [1m, 5m, 15m, 1h], warn: 4h, expire: %s}\n";
 
 static struct {
@@ -55,18 +61,21 @@ static struct run {
     uint64_t segment_bytes;
     bool expires; // mail is given up after days; then the clock makes no jumps of days, which would
                   // rightly end reports too, and nobody could tell that from a loss
-    int64_t drift_ms; // sum of all jumps
+    int64_t drift_ms;      // sum of all jumps
+    bool reloading, other; // the configuration in force has a gateway for the office
 } run;
 
 // ---- The daemon. ----
 
-static void boot(void *ctx)
+static struct conf *read_conf(void)
 {
     struct conf_report report = {0};
     world_spare(true);
     conf_report_init(&report);
-    char text_of_seed[sizeof(config) + 16];
-    snprintf(text_of_seed, sizeof(text_of_seed), config, run.expires ? "5d" : "never");
+    char text_of_seed[sizeof(config) + 128];
+    snprintf(text_of_seed, sizeof(text_of_seed), config,
+             run.other ? "  office: {url: \"smtp://10.0.0.2\", networks: [office]}\n" : "",
+             run.other ? "office, " : "", run.expires ? "5d" : "never");
     struct conf *conf = conf_read_text("sim.yaml", str_of(text_of_seed), &report);
     if (conf == NULL) {
         struct buf text;
@@ -77,13 +86,21 @@ static void boot(void *ctx)
     }
     conf_report_free(&report);
     world_spare(false);
+    return conf;
+}
+
+static void boot(void *ctx)
+{
+    run.reloading = false;
+    struct conf *conf = read_conf();
     run.conductor = loop_new("conductor");
     run.daemon = daemon_start(conf, run.conductor, &run.boot_err);
     conf_unref(&conf);
-    if (run.daemon != NULL)
-        loop_start(run.conductor);
-    else
+    if (run.daemon == NULL) {
         loop_free(&run.conductor);
+        return;
+    }
+    loop_start(run.conductor);
 }
 
 // The store as the daemon opens it, but with small segments, so that they fill and are compacted,
@@ -225,6 +242,119 @@ static void refuse_memory(void)
     world_fail_allocation(nth);
 }
 
+// ---- A laptop on the move, and its owner. ----
+
+static void as_daemon(void (*fn)(void *ctx))
+{
+    if (run.daemon != NULL && world_boot(fn, NULL) == WORLD_CRASHED)
+        died();
+}
+
+static void move_laptop(bool offline, bool office)
+{
+    static const char *const at_home[] = {"192.0.2.10/24", NULL}, *const at_work[] = {
+                                                                      "10.20.3.4/16", NULL};
+    world_note("the laptop is %s", offline ? "offline" : office ? "in the office" : "at home");
+    world_link_set("eth0", "", office ? at_work : at_home, !offline);
+}
+
+static unsigned tries_sum;
+static void sum_tries(void *ctx)
+{
+    struct queue *q = daemon_queue(run.daemon);
+    uint64_t ids[256], after = 0;
+    tries_sum = 0;
+    world_spare(true);
+    for (size_t n; (n = queue_list(q, after, STR(""), ids, 256)) > 0; after = ids[n - 1]) {
+        for (size_t i = 0; i < n; i++) {
+            struct arena *arena = arena_new();
+            struct queue_message_view view;
+            queue_show(q, ids[i], arena, &view);
+            for (size_t k = 0; k < view.envelope.count; k++)
+                if (!rcpt_state_final(view.rcpts[k].state))
+                    tries_sum += view.rcpts[k].tries;
+            arena_free(&arena);
+        }
+    }
+    world_spare(false);
+}
+
+static void spend(int64_t ms);
+
+// What is still under way comes to its end; from then on nobody is tried.
+static unsigned stay_offline(void)
+{
+    move_laptop(true, false);
+    spend(70 * MINUTE);
+    unsigned crashes = run.crashes;
+    if (run.daemon == NULL || store_failed(daemon_store(run.daemon)))
+        return 0;
+    world_boot(sum_tries, NULL);
+    unsigned before = tries_sum;
+    spend(HOUR + (int64_t)world_below(3 * HOUR));
+    if (run.daemon == NULL || crashes != run.crashes)
+        return 0;
+    world_boot(sum_tries, NULL);
+    if (tries_sum <= before)
+        return 0;
+    fprintf(stderr, "violation: attempts were counted offline (%u, then %u)\n", before, tries_sum);
+    return 1;
+}
+
+static void flap(void)
+{
+    for (uint64_t i = 0, n = world_below(40); i < n; i++) {
+        move_laptop(world_chance(500), world_chance(500));
+        spend((int64_t)world_below(2 * SECOND));
+    }
+    move_laptop(false, world_chance(500));
+}
+
+static void do_pick(void *ctx)
+{
+    static const char *const names[] = {"relay1", "relay2", "office", ""};
+    struct err err;
+    queue_pick(daemon_queue(run.daemon), str_of(names[world_below(4)]), "the driver", &err);
+}
+static void do_release(void *ctx)
+{
+    struct err err;
+    queue_pick(daemon_queue(run.daemon), STR(""), "the driver", &err);
+}
+
+static void on_reloaded(void *ctx, bool ok, const struct err *err)
+{
+    run.reloading = false;
+}
+static void do_reload(void *ctx)
+{
+    struct conf *conf = read_conf();
+    run.reloading = true;
+    daemon_reload(run.daemon, conf, on_reloaded, NULL);
+    conf_unref(&conf);
+}
+static void change_conf(void)
+{
+    if (run.daemon == NULL || run.reloading)
+        return;
+    run.other = world_chance(500);
+    world_note("the configuration is %s", run.other ? "the one with the office" : "the short one");
+    as_daemon(do_reload);
+}
+
+static unsigned move_about(void)
+{
+    switch (world_below(6)) {
+    case 0: return stay_offline();
+    case 1: flap(); break;
+    case 2: move_laptop(false, world_chance(500)); break;
+    case 3: as_daemon(do_pick); break;
+    case 4: change_conf(); break;
+    case 5: move_laptop(true, false); break;
+    }
+    return 0;
+}
+
 static void make_trouble(void)
 {
     if (run.daemon != NULL && options.control && world_chance(200)) {
@@ -260,6 +390,8 @@ static void heal(void)
     world_disk_heal();
     servers_behave();
     clients_behave();
+    move_laptop(false, false);
+    as_daemon(do_release);
 }
 
 // ---- One seed. ----
@@ -343,9 +475,13 @@ static unsigned run_seed(uint64_t seed, uint64_t *trace_out)
     hand_in_messages(hours * HOUR / 2);
     int64_t calm_ms = world_chance(100) ? hours * HOUR : (int64_t)(10 + world_below(20)) * MINUTE;
     int64_t end = world_now_ms() + hours * HOUR;
+    unsigned moving_faults = 0;
     while (world_now_ms() < end) {
         spend(1 + (int64_t)world_below((uint64_t)calm_ms));
-        make_trouble();
+        if (world_chance(300))
+            moving_faults += move_about();
+        else
+            make_trouble();
     }
     heal();
     // All clients that still have something get through, then the queue drains.
@@ -353,7 +489,7 @@ static unsigned run_seed(uint64_t seed, uint64_t *trace_out)
         spend(HOUR);
     spend(HOUR); // copies under way, if any, arrive
     clients_stop();
-    unsigned faults = ledger_check_all();
+    unsigned faults = ledger_check_all() + moving_faults;
     if (!clients_idle()) {
         fprintf(stderr, "violation: a client was put off for days\n");
         faults++;
