@@ -10,5 +10,12 @@ for story in tests/stories/*.yaml; do
         cat build/logs/story
     fi
 done
+lives=$(/usr/bin/python3 tests/sim/laptop.py --days "${LAPTOP_DAYS:-1000}" build/waypost-simulate 2>&1)
+if [ $? = 0 ]; then
+    passed=$((passed + 1))
+else
+    failed=$((failed + 1))
+fi
+printf "%s\n" "$lives" | tail -n 40
 echo "stage stories: $passed passed, $failed failed"
 [ "$failed" = 0 ]
