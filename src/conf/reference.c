@@ -94,26 +94,41 @@ static void json_object(struct json *j, const char *prefix, struct arena *arena)
 static void json_words(struct json *j, const struct conf_key *key)
 {
     json_open_array(j, "enum");
-    for (const struct conf_word *w = key->words; w->word != NULL; w++)
+    for (const struct conf_word *w = key->words; w->word != NULL; w++) {
         json_text(j, NULL, w->word);
+        // To an editor they are no text.
+        if (strcmp(w->word, "true") == 0 || strcmp(w->word, "false") == 0)
+            json_bool(j, NULL, w->word[0] == 't');
+    }
     json_close_array(j);
 }
 
 static void json_type_of(struct json *j, const struct conf_key *key, struct arena *arena);
 
+// A gateway's name or a map, or a list of them.
 static void json_chain(struct json *j, const struct conf_key *key, struct arena *arena)
 {
-    json_text(j, "type", "array");
-    json_open(j, "items");
     json_open_array(j, "anyOf");
-    json_open(j, NULL);
-    json_text(j, "type", "string");
-    json_close(j);
-    json_open(j, NULL);
-    json_object(j, arena_printf(arena, "%s[].", key->path), arena);
-    json_close(j);
+    for (int list = 0; list < 2; list++) {
+        json_open(j, NULL);
+        if (list == 1) {
+            json_text(j, "type", "array");
+            json_int(j, "minItems", 1);
+            json_open(j, "items");
+        }
+        json_open_array(j, "anyOf");
+        json_open(j, NULL);
+        json_text(j, "type", "string");
+        json_close(j);
+        json_open(j, NULL);
+        json_object(j, arena_printf(arena, "%s[].", key->path), arena);
+        json_close(j);
+        json_close_array(j);
+        if (list == 1)
+            json_close(j);
+        json_close(j);
+    }
     json_close_array(j);
-    json_close(j);
 }
 
 // A list, or its one item.
