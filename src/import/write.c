@@ -192,11 +192,10 @@ static void put_places(const struct import_found *f, struct buf *out)
         remark(out, "  ", "%s", t->text);
 }
 
-static void put_gateway(struct import *im, const struct import_layout *layout,
-                        const struct import_found *f, struct buf *out)
+static void put_keys(struct import *im, const struct import_layout *layout,
+                     const struct import_found *f, struct buf *out)
 {
-    put_places(f, out);
-    buf_printf(out, "  %s:\n    url: \"", f->name);
+    buf_puts(out, "    url: \"");
     import_url(f, out);
     buf_puts(out, "\"\n");
     put_password(im, layout, f, out);
@@ -211,14 +210,50 @@ static void put_gateway(struct import *im, const struct import_layout *layout,
         put_path(out, str_of(f->ca));
         buf_putc(out, '\n');
     }
+}
+
+static void put_gateway(struct import *im, const struct import_layout *layout,
+                        const struct import_found *f, struct buf *out)
+{
+    put_places(f, out);
+    buf_printf(out, "  %s:\n", f->name);
+    put_keys(im, layout, f, out);
+    if (f->senders == NULL)
+        return;
     if (f == import_catch_all(im)) {
-        if (f->senders != NULL)
-            remark(out, "    ", "takes the mail of all senders that no other gateway is for");
-    } else if (f->senders != NULL) {
-        buf_puts(out, "    senders: ");
-        put_senders(f->senders, out);
-        buf_putc(out, '\n');
+        remark(out, "    ", "takes the mail of all senders that no other gateway is for");
+        return;
     }
+    buf_puts(out, "    senders: ");
+    put_senders(f->senders, out);
+    buf_putc(out, '\n');
+}
+
+void import_entry(struct import *im, const struct import_layout *layout,
+                  const struct import_found *f, struct buf *out)
+{
+    struct buf keys;
+    struct str rest, line;
+    buf_init(&keys, 256 * 1024);
+    put_keys(im, layout, f, &keys);
+    rest = buf_str(&keys);
+    buf_putc(out, '{');
+    while (str_split(&rest, '\n', &line)) {
+        line = str_trim(line);
+        if (line.len == 0 || line.ptr[0] == '#')
+            continue;
+        buf_add(out, line);
+        buf_puts(out, ", ");
+    }
+    if (f->senders != NULL) {
+        buf_puts(out, "senders: ");
+        put_senders(f->senders, out);
+    } else {
+        // Behind what was there before.
+        buf_puts(out, "priority: low");
+    }
+    buf_putc(out, '}');
+    buf_free(&keys);
 }
 
 // ---- routes ----

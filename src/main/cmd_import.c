@@ -2,11 +2,15 @@
 // import: what other mail programs know of outgoing servers, and a configuration of it. A dry run
 // unless --write names a file that does not exist yet.
 //
+// With --append the gateways go into the configuration in force, which is checked and taken over as
+// by any other command that changes it.
+//
 // The files of passwords are written first and the configuration last: when that one is there,
 // everything it names is, too. What was written goes again when the rest cannot be.
 #include "base/utf8.h"
+#include "conf/edit.h"
 #include "import/show.h"
-#include "main/command.h"
+#include "main/conf_file.h"
 #include "sys/file.h"
 #include "sys/host.h"
 
@@ -24,13 +28,13 @@ struct wishes {
     const char *homes[HOMES];
     size_t home_count;
     const struct import_source *only;
-    bool json;
+    bool json, append;
 };
 
 static int usage(void)
 {
     fprintf(stderr, "usage: waypost import [--from PROGRAM] [--home DIR]... [--root DIR] [--json]\n"
-                    "                      [--write FILE [--passwords DIR]]\n");
+                    "                      [--write FILE | --append] [--passwords DIR]\n");
     return EX_USAGE;
 }
 
@@ -55,6 +59,7 @@ static int read_wishes(int argc, char **argv, struct wishes *w)
                 {"--from", &from},
                 {"--home", &home}};
     w->json = main_flag(&argc, argv, "--json");
+    w->append = main_flag(&argc, argv, "--append");
     for (int i = 0; i < argc; i++) {
         size_t row = 0, len = 0;
         for (; row < sizeof(rows) / sizeof(rows[0]); row++) {
@@ -72,10 +77,12 @@ static int read_wishes(int argc, char **argv, struct wishes *w)
     }
     if (from != NULL && (w->only = import_source_find(from)) == NULL)
         return unknown_program(from);
-    if (w->passwords != NULL && w->write == NULL) {
-        fprintf(stderr, "waypost: --passwords goes with --write FILE\n");
+    if (w->passwords != NULL && w->write == NULL && !w->append) {
+        fprintf(stderr, "waypost: --passwords goes with --write FILE or --append\n");
         return EX_USAGE;
     }
+    if (w->append && (w->write != NULL || w->json))
+        return usage();
     const char *own = host_env("HOME");
     if (w->home_count == 0 && w->root == NULL && own != NULL && own[0] == '/')
         w->homes[w->home_count++] = own;
@@ -141,8 +148,8 @@ static void remove_passwords(struct import *im, const struct import_layout *layo
 static int refuse(const struct wishes *w, const char *path, struct str yaml)
 {
     fprintf(stderr,
-            "waypost: %s exists and is left as it is; to use this, put what follows into it, or "
-            "name another file\n",
+            "waypost: %s exists and is left as it is; to use this, put what follows into it, name "
+            "another file, or take --append\n",
             path);
     if (!w->json)
         fwrite(yaml.ptr, 1, yaml.len, stdout);
@@ -172,6 +179,71 @@ static int write_all(struct import *im, const struct wishes *w, const struct imp
         remove_passwords(im, layout);
     fprintf(stderr, "waypost: %s\n", err.text);
     return EX_CANTCREAT;
+}
+
+// ---- appending ----
+
+// *out: the text with all gateways in it that are not there yet; their number.
+static size_t add_all(struct import *im, const struct import_layout *layout, struct str text,
+                      struct buf *out)
+{
+    struct buf value, next;
+    struct err err;
+    size_t count = 0;
+    buf_init(&value, 256 * 1024);
+    buf_init(&next, LIMIT_CONFIG_FILE);
+    buf_add(out, text);
+    for (struct import_found *f = im->found; f != NULL; f = f->next) {
+        if (import_kept(f) != f)
+            continue;
+        buf_clear(&value);
+        buf_clear(&next);
+        import_entry(im, layout, f, &value);
+        if (!conf_edit_text_add(buf_str(out), "gateways", f->name, buf_cstr(&value), &next, &err)) {
+            fprintf(stderr, "waypost: `%s` is left out: %s\n", f->name, err.text);
+            f->name = NULL; // so that no password is written for it
+            continue;
+        }
+        buf_clear(out);
+        buf_add(out, buf_str(&next));
+        count++;
+    }
+    buf_free(&value);
+    buf_free(&next);
+    return count;
+}
+
+static int append(struct import *im, const struct main_options *options,
+                  const struct import_layout *layout)
+{
+    struct conf_file file;
+    struct buf text;
+    struct err err = {0};
+    const char *other;
+    int none = 0, status = EX_CANTCREAT;
+    if (!conf_file_open(&file, options, &none, NULL, &status))
+        return status;
+    buf_init(&text, LIMIT_CONFIG_FILE);
+    size_t count = add_all(im, layout, buf_str(&file.text), &text);
+    if (count == 0) {
+        status = EX_DATAERR;
+    } else if (layout->passwords && (other = in_the_way(im, layout)) != NULL) {
+        fprintf(stderr, "waypost: %s exists and is left as it is; move it away\n", other);
+    } else {
+        bool ok = !layout->passwords || write_passwords(im, layout, &err);
+        if (ok)
+            status = conf_file_change(&file, buf_str(&text));
+        else
+            fprintf(stderr, "waypost: %s\n", err.text);
+        if (status != 0 && layout->passwords)
+            remove_passwords(im, layout);
+    }
+    if (status == 0 && im->routes != NULL)
+        fprintf(stderr, "waypost: routes are not added to what is there; `waypost import` shows "
+                        "them\n");
+    buf_free(&text);
+    conf_file_close(&file);
+    return status;
 }
 
 // ---- saying ----
@@ -302,8 +374,12 @@ int cmd_import(const struct main_options *options, int argc, char **argv)
     buf_init(&yaml, TEXT_BYTES);
     if (count > 0)
         import_yaml(im, &layout, &yaml);
-    status = w.json ? answer_json(im, &w, &layout, buf_str(&yaml), count)
-                    : answer(im, &w, &layout, buf_str(&yaml), count);
+    if (w.append)
+        status = count > 0 ? append(im, options, &layout) : nothing(im, &w);
+    else if (w.json)
+        status = answer_json(im, &w, &layout, buf_str(&yaml), count);
+    else
+        status = answer(im, &w, &layout, buf_str(&yaml), count);
     buf_free(&yaml);
     import_free(&im);
     return status;

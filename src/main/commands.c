@@ -33,7 +33,8 @@ const struct main_command main_commands[] = {
     {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
     {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
     {"import",
-     "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--write FILE [--passwords DIR]]",
+     "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--write FILE | --append] "
+     "[--passwords DIR]",
      "the outgoing servers that other mail programs here know; --write makes a configuration",
      cmd_import},
     {"gateway add",

@@ -477,6 +477,37 @@ def test_what_exists_is_left_alone(tmp_path):
     assert [p.name for p in (tmp_path / "pw").iterdir()] == ["example-org.pw"]
 
 
+def test_append(tmp_path):
+    """To a configuration that a person wrote: it stays, the new gateways stand behind, and passwords are as safe."""
+    box = sample(tmp_path, "postfix")
+    file = tmp_path / "waypost.yaml"
+    mine = f"# mine\nspool: {tmp_path}/spool\nrun: {tmp_path}/run\ngateways:\n  corp-example: {{url: \"smtp://192.0.2.1\"}}  # this\n"
+    file.write_text(mine)
+    file.chmod(0o600)
+
+    def append(*args):
+        done = subprocess.run([BINARY, "--config", file, "import", "--home", box.home, "--root", box.root, "--append", *args],
+                              capture_output=True, text=True, env=ENV)
+        assert not SECRET.search(done.stdout + done.stderr) and not FAULTS.search(done.stderr), done.stderr
+        return done
+
+    # The passwords must be there; else nothing is changed.
+    done = append()
+    assert done.returncode != 0 and "no secret" in done.stderr and file.read_text() == mine
+    done = append("--passwords", tmp_path / "pw")
+    assert done.returncode == 0, done.stderr
+    text = file.read_text()
+    assert text.startswith(mine) and not SECRET.search(text)
+    assert "`corp-example` is left out" in done.stderr and "routes are not added" in done.stderr
+    assert 'work-example: {url: "smtp+starttls://anna.work@mail.work.example"' in text
+    assert 'senders: ["anna@work.example"]' in text and "priority: low" in text
+    assert box.password("work-example") == "hunter2work\n"
+    done = subprocess.run([BINARY, "config", "check", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # A second time there is nothing to add.
+    assert append("--passwords", tmp_path / "pw").returncode == 65 and file.read_text() == text
+
+
 def test_half_written_goes_again(tmp_path):
     box = sample(tmp_path, "msmtp")
     done = box.run("--write", tmp_path / "no" / "such" / "waypost.yaml", "--passwords", tmp_path / "pw", check=73)
