@@ -242,7 +242,7 @@ static bool read_header(struct explain *x, const char *text)
 {
     struct envelope *e = &x->envelope;
     struct str rest = str_of(text), name;
-    if (!str_split(&rest, ':', &name) || name.len == 0)
+    if (str_find(rest, ':') == rest.len || !str_split(&rest, ':', &name) || name.len == 0)
         return refuse(x->reply, "--header", "a field such as \"X-Class: bulk\"", text);
     if (e->header_count == LIMIT_KEPT_HEADERS)
         return refuse(x->reply, "--header", "no more than 16 fields", text);

@@ -23,6 +23,9 @@ const struct command control_commands[] = {
      "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] "
      "[--gateway NAME] [--class CLASS] [--since 1h] [--max N] [-f | --follow]",
      "what happened to mail, also to mail that left", 0, COMMAND_ARGS, FOR_OWNERS, cmd_log},
+    {"network learn", "NAME", NULL, 1, 1, FOR_OPERATORS, cmd_network_learn},
+    {"network", "", "where this machine is: addresses, and which networks hold", 0, 0, FOR_OWNERS,
+     cmd_network},
     {"gateway list", "", "the ways out and how they are; * is the one mail takes now", 0, 0,
      FOR_OPERATORS, cmd_gateway_list},
     {"gateway show", "NAME", "everything about one", 1, 1, FOR_OPERATORS, cmd_gateway_show},

@@ -174,12 +174,21 @@ static bool hopeless(struct str in)
     return memcmp(in.ptr, PROTOCOL, len) != 0;
 }
 
+// A whole configuration is sent with one command only, and by operators only (see on_accept).
+static bool too_long(struct str in)
+{
+    struct str line;
+    return in.len > LIMIT_CONTROL_LINE &&
+           !(str_split(&in, '\n', &line) && str_starts(in, STR("config\nlive\n")));
+}
+
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct reply *r = ctx;
     if (r->argv != NULL)
         return len; // the request was whole: more means nothing
-    bool fits = buf_append(&r->in, bytes, len) && !hopeless(buf_str(&r->in));
+    bool fits =
+        buf_append(&r->in, bytes, len) && !hopeless(buf_str(&r->in)) && !too_long(buf_str(&r->in));
     bool whole = fits && r->in.len >= 2 && memcmp(r->in.data + r->in.len - 2, "\n\n", 2) == 0;
     if (!fits || (whole && !parse(r))) {
         on_gone(r);

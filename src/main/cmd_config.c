@@ -7,6 +7,7 @@
 #include "conf/reference.h"
 #include "conf/schema.h"
 #include "main/command.h"
+#include "route/table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,26 +73,9 @@ static void say_gateway(const struct conf_gateway *g, bool others)
            g->user != NULL ? ", login " : "", g->user != NULL ? g->user : "", g->priority);
     if (g->rate > 0)
         printf(", at most %u in %lld s", g->rate, (long long)(g->rate_ms / 1000));
+    if (g->networks != 0)
+        printf(", only on some networks");
     printf("%s\n", g->enabled ? "" : "  DISABLED");
-}
-
-static void say_globs(const char *what, const char *const *globs, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        printf("%s%s", i == 0 ? what : ", ", globs[i]);
-}
-
-static void say_route(const struct conf *conf, const struct conf_route *route, size_t number)
-{
-    printf("  %zu. ", number);
-    if (route->to_count + route->from_count == 0)
-        printf("all mail");
-    say_globs("mail to ", route->to, route->to_count);
-    say_globs(route->to_count > 0 ? " from " : "mail from ", route->from, route->from_count);
-    printf(": ");
-    for (size_t i = 0; i < route->via_count; i++)
-        printf("%s%s", i == 0 ? "" : ", then ", conf->gateways[route->via[i].gateway].name);
-    printf("\n");
 }
 
 static size_t enabled_gateways(const struct conf *conf)
@@ -102,17 +86,43 @@ static size_t enabled_gateways(const struct conf *conf)
     return n;
 }
 
-static void say_default(const struct conf *conf)
+static void say_routes(const struct conf *conf)
 {
-    size_t ways = enabled_gateways(conf);
-    for (size_t i = 0; i < conf->route_count; i++)
-        if (conf->routes[i].to_count + conf->routes[i].from_count == 0)
-            return; // nothing is left for the default
-    printf("  %s%s\n", conf->route_count > 0 ? "else: " : "all mail: ",
-           ways == 0   ? "direct to the recipients' MX"
-           : ways == 1 ? "the gateway"
-                       : "the gateways in the order of their priority, the next when one is in "
-                         "trouble");
+    struct buf text;
+    if (conf->route_count > LISTED) {
+        printf("%zu routes, see `waypost route show`\n", conf->route_count);
+        return;
+    }
+    buf_init(&text, PAGE_BYTES);
+    route_show(conf, NULL, &text);
+    struct str rest = buf_str(&text), line;
+    printf("routes\n");
+    while (str_split(&rest, '\n', &line))
+        printf("  %.*s\n", STR_FMT(line));
+    buf_free(&text);
+}
+
+static void say_lint(const struct conf *conf)
+{
+    struct buf text;
+    buf_init(&text, PAGE_BYTES);
+    size_t found = route_lint(conf, &text);
+    if (found > 0)
+        printf("%zu thing%s in it can never happen, see `waypost route lint`\n", found,
+               found == 1 ? "" : "s");
+    buf_free(&text);
+}
+
+static void say_networks(const struct conf *conf)
+{
+    if (conf->network_count == 0)
+        return;
+    printf("networks");
+    for (size_t i = 0; i < conf->network_count && i < LISTED; i++)
+        printf("%s %s", i > 0 ? "," : "", conf->networks[i].name);
+    if (conf->network_count > LISTED)
+        printf(" and %zu more", conf->network_count - LISTED);
+    printf("\n");
 }
 
 static void say_times(const struct conf *conf)
@@ -143,13 +153,10 @@ static void say_conf(const struct conf *conf)
         say_gateway(&conf->gateways[i], enabled_gateways(conf) > 0);
     if (conf->gateway_count > LISTED)
         printf("  and %zu more\n", conf->gateway_count - LISTED);
-    printf("routes\n");
-    for (size_t i = 0; i < conf->route_count && i < LISTED; i++)
-        say_route(conf, &conf->routes[i], i + 1);
-    if (conf->route_count > LISTED)
-        printf("  and %zu more\n", conf->route_count - LISTED);
-    say_default(conf);
+    say_networks(conf);
+    say_routes(conf);
     say_times(conf);
+    say_lint(conf);
 }
 
 static void problems_json(struct json *j, const char *file, const struct conf_report *report)
@@ -168,16 +175,18 @@ static void problems_json(struct json *j, const char *file, const struct conf_re
     json_close_array(j);
 }
 
-static void check_json(const char *file, bool ok, const struct conf_report *report)
+static void check_json(const char *file, const struct conf *conf, const struct conf_report *report)
 {
     struct buf out;
     struct json j = main_json(&out);
     json_text(&j, "file", file);
-    json_bool(&j, "ok", ok);
+    json_bool(&j, "ok", conf != NULL);
     json_bool(&j, "text_only", report->text_only);
     json_int(&j, "errors", report->errors);
     json_int(&j, "warnings", report->warnings);
     problems_json(&j, file, report);
+    if (conf != NULL)
+        route_lint_json(conf, &j);
     main_json_print(&j);
 }
 
@@ -194,7 +203,7 @@ int cmd_config_check(const struct main_options *options, int argc, char **argv)
     struct conf *conf = file != NULL ? conf_read_file(file, &report) : conf_builtin();
     bool ok = conf != NULL;
     if (json)
-        check_json(file, ok, &report);
+        check_json(file, conf, &report);
     else
         say_problems(&report);
     if (ok && !json)

@@ -23,9 +23,7 @@ int cmd_route_lint(const struct main_options *options, int argc, char **argv)
     if (json) {
         struct json j = main_json(&out);
         json_text(&j, "file", named.config);
-        json_open_array(&j, "findings");
         found = route_lint_json(conf, &j);
-        json_close_array(&j);
         main_json_print(&j);
     } else {
         buf_init(&out, MAIN_JSON_BYTES);

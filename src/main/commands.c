@@ -37,6 +37,8 @@ const struct main_command main_commands[] = {
      "[--passwords DIR]",
      "the outgoing servers that other mail programs here know; --write makes a configuration",
      cmd_import},
+    {"network learn", "NAME [--write [--dry-run] [--json]]",
+     "this place in the words of the configuration; --write puts it there", cmd_network_learn_here},
     {"gateway add",
      "NAME URL [KEY=VALUE]... [--networks A,B] [--senders GLOB,GLOB] [--priority low] "
      "[--password-file FILE|-] [--dry-run] [--json]",
@@ -119,7 +121,7 @@ static const struct {
     {"the daemon", {"serve", "status", "config", "reload", "stop", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
     {"care and trying out",
-     {"setup", "import", "password hash", "sink", "spool", "help", "version", NULL}},
+     {"setup", "import", "simulate", "password hash", "sink", "spool", "help", "version", NULL}},
 };
 
 static bool find_row(const char *words, struct row *out)

@@ -54,7 +54,7 @@ static const struct help_text texts[] = {
     {"gateway use",
      "  waypost gateway use backup\n"
      "  waypost gateway auto                             automatic again\n",
-     "How long it holds says `choice.sticky` in the configuration.\n"},
+     "How long it holds says `choice.manual` in the configuration.\n"},
     {"gateway next",
      "  waypost gateway next                             this one is blocked here: take the next\n"
      "  waypost gateway auto                             automatic again\n",

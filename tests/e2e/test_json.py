@@ -51,19 +51,22 @@ def said(site, *args, status=0):
 
 @pytest.mark.parametrize("words", [
     ["status"], ["queue", "list"], ["queue", "show", "SLOW"], ["log"], ["log", "WENT"], ["gateway", "list"],
-    ["route", "explain", "SLOW"], ["config", "check"], ["config", "explain", "queue.retry"], ["version"],
+    ["route", "explain", "SLOW"], ["route", "show"], ["route", "detours"], ["gateway", "show", "isp"], ["gateway", "auto"],
+    ["config", "check"], ["config", "explain", "queue.retry"], ["version"],
 ], ids=lambda words: " ".join(words))
 def test_every_field_is_documented(site, words):
     args = [{"SLOW": site.slow, "WENT": site.went}.get(w, w) for w in words]
-    title = " ".join(w for w in words if w.islower() and "." not in w)
+    title = " ".join(w for w in words if w.islower() and "." not in w and w != "isp").replace("auto", "show")
     if words == ["log", "WENT"]:
         title = "log ID"
     fields = documented(title) | documented("Everywhere")
     if title == "log ID":
         fields |= documented("log")
+    if title == "config check":
+        fields |= documented("route lint")
     if title == "queue show":
         fields |= documented("queue list")
-    if title == "status":
+    if title in ("status", "gateway show"):
         fields |= documented("gateway list")
     for value in said(site, *args):
         assert names_of(value) <= fields, names_of(value) - fields

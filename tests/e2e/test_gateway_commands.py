@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: ISC
+"""`waypost gateway` and `waypost status`: what a person sees of the ways out, and does to them."""
+import json
+import os
+import pty
+import stat
+import subprocess
+import time
+
+import pytest
+
+from lib.mail import message, name_of
+from lib.wait import until
+
+
+@pytest.fixture
+def site(make):
+    """Three ways: `first` by priority, `second`, and `far`, which is bound to another network."""
+    class Site:
+        pass
+    s = Site()
+    s.one, s.two, s.far = make.peer(), make.peer(), make.peer()
+    s.waypost = make.waypost(
+        {"first": s.one.gateway(priority="high"), "second": s.two.gateway(),
+         "far": s.far.gateway(networks=["office"])},
+        networks={"office": {"address": ["203.0.113.0/24"]}})
+    return s
+
+
+def goes_by(site):
+    sent = message()
+    site.waypost.send(sent)
+    return until("some gateway has it", lambda: next(
+        (n for n, p in (("first", site.one), ("second", site.two), ("far", site.far)) if p.named(name_of(sent))), None))
+
+
+# ---- The choice by hand ----
+
+def test_next_steps_through_the_gateways_in_order_and_goes_round(site):
+    w = site.waypost
+    assert goes_by(site) == "first"
+    assert "now using second (was first)" in w.run("gateway", "next", check=0).out
+    assert goes_by(site) == "second"
+    third = w.run("gateway", "next", check=0).out
+    assert "far" in third  # a pick goes before networks
+    assert goes_by(site) == "far"
+    assert "first" in w.run("gateway", "next", check=0).out
+    assert goes_by(site) == "first"
+
+
+def test_use_and_auto(site):
+    w = site.waypost
+    assert "waypost gateway auto" in w.run("gateway", "use", "second", check=0).out
+    said = w.json("status")["way_out"]
+    assert said["gateway"] == "second" and said["picked"] == "second" and "hand" in said["reason"]
+    status = w.run("status", check=0).out
+    assert "by hand   second" in status and "(picked by hand)" in status
+    assert goes_by(site) == "second"
+    assert "automatic: first" in w.run("gateway", "auto", check=0).out
+    assert w.json("status")["way_out"]["picked"] is None
+    assert goes_by(site) == "first"
+
+
+def test_it_is_said_how_long_a_pick_holds(make):
+    for manual, said in (("10m", "until "), ("network", "until the network changes"), ("forever", "gateway auto")):
+        one, two = make.peer(), make.peer()
+        w = make.waypost({"one": one.gateway(priority="high"), "two": two.gateway()}, choice={"manual": manual})
+        assert said in w.run("gateway", "use", "two", check=0).out
+        left = w.json("status")["way_out"]["picked_until_ms"] - time.time() * 1000
+        assert 500_000 < left < 700_000 if manual == "10m" else left < 0
+
+
+def test_a_gateway_that_is_not_there_is_met_with_the_nearest(site):
+    for words in (["gateway", "use", "secnd"], ["gateway", "show", "secnd"]):
+        done = site.waypost.run(*words)
+        assert done.returncode == 64 and "did you mean `second`?" in done.err
+
+
+# ---- Looking ----
+
+def test_show_tells_all_facts(site):
+    w = site.waypost
+    goes_by(site)
+    said = w.run("gateway", "show", "first", check=0).out
+    assert f"127.0.0.1:{site.one.port}" in said and "the way out" in said and "1 went" in said
+    far = w.run("gateway", "show", "far", check=0).out
+    assert "office (not here)" in far and "not used" in far
+    assert w.json("gateway", "show", "far")["gateways"][0]["name"] == "far"
+
+
+def test_quotas_are_shown_with_their_end(make):
+    peer = make.peer()
+    w = make.waypost({"small": {**peer.gateway(), "limits": {"per_day": 5000}}})
+    sent = message()
+    w.send(sent)
+    peer.await_message(name_of(sent))
+    until("it is counted", lambda: w.json("gateway", "list")["gateways"][0]["quotas"][0]["used"] == 1)
+    quota = w.json("gateway", "show", "small")["gateways"][0]["quotas"][0]
+    assert (quota["unit"], quota["period"], quota["limit"]) == ("messages", "day", 5000) and quota["reset_ms"] > 0
+    assert "1 of 5,000 today, resets" in w.run("gateway", "show", "small", check=0).out
+    assert "1 of 5,000 today" in w.run("gateway", "list", check=0).out
+
+
+def test_status_check_is_for_monitoring(make):
+    peer = make.peer()
+    w = make.waypost({"only": peer.gateway()})
+    done = w.run("status", "--check", check=0)
+    assert done.out.startswith("WAYPOST OK: ") and "| messages=0" in done.out
+    peer.stop()
+    w.send(message())
+    w.await_event("resting")
+    done = w.run("status", "--check")
+    assert done.returncode == 2 and done.out.startswith("WAYPOST CRITICAL: ") and "messages=1" in done.out
+    assert w.run("status", "--check", "--warn", "soon").returncode == 64
+    w.stop()
+    assert w.run("status", "--check").returncode == 2
+
+
+# ---- Changing the configuration ----
+
+YAML = """# The ways out of this house.
+hostname: waypost.test
+spool: {spool}
+run: {run}
+loops: 2
+log: {{format: json}}
+dns: {{servers: ["127.0.0.1:1"]}}
+listeners: {{local: {{address: ["127.0.0.1:{port}"]}}}}
+
+gateways:
+  # from the box by the door
+  isp: {{url: "smtp://127.0.0.1:{isp}", tls: off}}   # cheap
+  backup: {{url: "smtp://127.0.0.1:{backup}", tls: off, priority: low}}
+"""
+
+
+@pytest.fixture
+def house(make):
+    """With a configuration that a person wrote."""
+    class House:
+        pass
+    h = House()
+    h.isp, h.backup, h.more = make.peer(), make.peer(), make.peer()
+    h.waypost = w = make.waypost({}, start=False)
+    w.file.write_text(YAML.format(spool=w.conf["spool"], run=w.conf["run"], port=w.port, isp=h.isp.port,
+                                  backup=h.backup.port))
+    w.file.chmod(0o640)
+    w.start()
+    return h
+
+
+def names(w):
+    return [g["name"] for g in w.json("gateway", "list")["gateways"] if g["name"] != "direct"]
+
+
+def test_add_writes_it_behind_the_others_and_takes_it_over(house):
+    w = house.waypost
+    before = w.file.read_text()
+    done = w.run("gateway", "add", "more", f"smtp://127.0.0.1:{house.more.port}", "--priority", "highest",
+                 "--senders", "*@a.test,*@b.test", "tls=off", check=0)
+    assert "+ gateway more" in done.out and "is in force" in done.out
+    assert w.file.read_text().startswith(before) and stat.S_IMODE(w.file.stat().st_mode) == 0o640
+    assert names(w) == ["isp", "backup", "more"]
+    sent = message()
+    w.send(sent, sender="me@b.test")
+    house.more.await_message(name_of(sent))
+
+
+def test_add_refuses_what_would_not_work_and_leaves_the_file(house):
+    w = house.waypost
+    before = w.file.read_text()
+    for args, status, said in ((["isp", "smtp://127.0.0.1:1"], 65, "isp"),
+                               (["more", "gopher://127.0.0.1"], None, "gopher"),
+                               (["more", "smtp://127.0.0.1:1", "tsl=off"], None, "tls"),
+                               (["more", "smtp://127.0.0.1:1", "--networks", "nowhere"], None, "nowhere")):
+        done = w.run("gateway", "add", *args)
+        assert done.returncode != 0 and said in done.err, done.err
+        assert status is None or done.returncode == status
+        assert w.file.read_text() == before
+
+
+@pytest.mark.parametrize("args", [
+    ["smtp://me:hush@127.0.0.1:1"], ["smtp://me@127.0.0.1:1", "--password", "hush"],
+    ["smtp://me@127.0.0.1:1", "password=hush"]])
+def test_a_password_on_the_command_line_is_refused_with_the_right_way(house, args):
+    done = house.waypost.run("gateway", "add", "more", *args)
+    assert done.returncode == 64 and "--password-file" in done.err and "hush" not in done.err
+
+
+def test_a_password_is_kept_in_a_file_of_its_own(house):
+    w = house.waypost
+    w.run("gateway", "add", "more", f"smtp://me@127.0.0.1:{house.more.port}", "tls=off", "auth_in_clear=true",
+          "--password-file", "-", input=b"s3cret!\n", check=0)
+    file = w.dir / "more.pw"
+    assert file.read_text() == "s3cret!\n" and not file.stat().st_mode & 0o007
+    assert "s3cret!" not in w.file.read_text() and "more.pw" in w.file.read_text()
+    again = w.run("gateway", "add", "more", "smtp://me@127.0.0.1:1", "--password-file", "-", input=b"other\n")
+    assert again.returncode != 0 and file.read_text() == "s3cret!\n"
+
+
+def test_a_password_typed_at_a_terminal_is_not_shown(house):
+    w = house.waypost
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([w.binary, "--config", str(w.file), "gateway", "add", "more", "smtp://me@127.0.0.1:1",
+                          "tls=off", "auth_in_clear=true"], stdin=theirs, stdout=theirs, stderr=theirs, env=w.env)
+    os.close(theirs)
+    said = b""
+    while b"password of more: " not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, b"t0p-secret\n")
+    try:
+        while True:
+            said += os.read(ours, 1000)
+    except OSError:
+        pass
+    assert p.wait(30) == 0, said
+    assert b"t0p-secret" not in said and (w.dir / "more.pw").read_text() == "t0p-secret\n"
+
+
+def test_edit_changes_only_what_was_asked_for(house):
+    w = house.waypost
+    done = w.run("gateway", "edit", "isp", "priority=lowest")
+    assert done.returncode != 0 and "low" in done.err
+    done = w.run("gateway", "edit", "backup", "priority=highest", "limits.per_day=100", check=0)
+    assert "~ gateway backup" in done.out
+    text = w.file.read_text()
+    assert "# from the box by the door" in text and "# cheap" in text
+    gateway = next(g for g in w.json("gateway", "list")["gateways"] if g["name"] == "backup")
+    assert gateway["priority"] == 10 and gateway["quotas"][0]["limit"] == 100
+    w.run("gateway", "edit", "backup", "limits.per_day=", check=0)
+    assert "per_day" not in w.file.read_text()
+
+
+def test_disable_and_enable(house):
+    w = house.waypost
+    w.run("gateway", "disable", "isp", check=0)
+    assert w.json("gateway", "show", "isp")["gateways"][0]["state"] == "disabled"
+    assert "waypost gateway enable isp" in w.run("gateway", "show", "isp", check=0).out
+    sent = message()
+    w.send(sent)
+    house.backup.await_message(name_of(sent))
+    w.run("gateway", "enable", "isp", check=0)
+    assert w.json("gateway", "show", "isp")["gateways"][0]["state"] != "disabled"
+
+
+def test_move_and_remove(house):
+    w = house.waypost
+    w.run("gateway", "move", "backup", "--before", "isp", check=0)
+    assert names(w) == ["backup", "isp"]
+    text = w.file.read_text()
+    assert text.index("backup:") < text.index("# from the box") < text.index("isp:")
+    w.run("gateway", "move", "backup", "--last", check=0)
+    assert names(w) == ["isp", "backup"]
+    done = w.run("gateway", "remove", "backup", check=0)
+    assert "- gateway backup" in done.out and names(w) == ["isp"]
+    assert "did you mean `isp`" in w.run("gateway", "remove", "ips").err
+
+
+def test_dry_run_writes_nothing(house):
+    w = house.waypost
+    before = w.file.read_text()
+    done = w.run("gateway", "disable", "isp", "--dry-run", check=0)
+    assert "gateway isp" in done.out and w.file.read_text() == before
+    said = json.loads(w.run("gateway", "disable", "isp", "--dry-run", "--json", check=0).out)
+    assert said["schema"] == 1 and said["changes"][0]["change"] == "changed" and w.file.read_text() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to become somebody else")
+def test_who_may_not_write_the_file_is_told_who_may(house):
+    w = house.waypost
+    w.file.chmod(0o644)
+    for parent in (w.dir, *w.dir.parents):
+        if str(parent).startswith("/tmp/") and not parent.stat().st_mode & 1:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    binary = w.dir / "program"
+    binary.write_bytes(open(w.binary, "rb").read())
+    binary.chmod(0o755)
+    done = w.run("--reuid=65534", "--regid=65534", "--clear-groups", str(binary), "--config", str(w.file), "gateway",
+                 "disable", "isp", program="/usr/bin/setpriv")
+    assert done.returncode == 77 and "root" in done.err and str(w.file) in done.err
+
+
+def test_without_a_daemon_the_change_waits_for_its_start(house):
+    w = house.waypost
+    w.stop()
+    assert "next start" in w.run("gateway", "disable", "isp", check=0).out
+    w.start()
+    assert w.json("gateway", "show", "isp")["gateways"][0]["state"] == "disabled"
+
+
+def test_where_the_daemon_refuses_the_file_is_put_back(house):
+    w = house.waypost
+    before = w.file.read_text()
+    other = w.dir / "other.yaml"
+    other.write_text(before.replace("loops: 2", "loops: 3"))
+    done = w.run("config", "apply", str(other))
+    assert done.returncode == 78 and "restart" in done.err and w.file.read_text() == before
