@@ -437,18 +437,11 @@ static void on_dialed(void *ctx, struct stream *stream, const struct outcome *fa
 static void connect_host(struct attempt *a)
 {
     const struct conf_gateway *g = a->job->gateway;
-    struct dial_target target = dial_target_of(g, a->d->addresses);
-    target.most = LIMIT_ADDRESSES - a->tried;
-    target.peer = SCOPE_GATEWAY;
-    if (g->kind == GATEWAY_DIRECT) {
-        const struct mx_host *h = &a->hosts[a->host];
-        target.host = h->name;
-        // Another port than that of mail is a test: there even this machine may be meant.
-        target.strict = g->direct_port == 25;
-        target.last_resort = h->implicit;
-        target.peer = SCOPE_DESTINATION;
-        mx_literal(str_of(a->job->domain), &target.direct);
-    }
+    struct dial_target target;
+    way_target(g, host_of(a), a->job->domain, LIMIT_ADDRESSES - a->tried, &target);
+    // Whatever is behind it, a proxy is looked up as a gateway is.
+    if (g->kind != GATEWAY_DIRECT || target.socks != NULL)
+        target.addresses = a->d->addresses;
     a->dial = dial_new(a->d->loop, a->d->names, &target, on_dialed, a);
 }
 

@@ -396,28 +396,6 @@ static void on_later(void *ctx)
     advance(ctx);
 }
 
-struct dial_target dial_target_of(const struct conf_gateway *g, struct addresses *addresses)
-{
-    struct dial_target target = {
-        .host = g->host,
-        .port = g->kind == GATEWAY_DIRECT ? g->direct_port : g->port,
-        .source = g->source,
-        .interface = g->interface,
-        .socks = g->socks,
-        .pinned = g->pinned,
-        .pinned_count = g->kind != GATEWAY_DIRECT ? g->pinned_count : 0,
-        // Whatever its host, a proxy is looked up as a gateway is.
-        .addresses = g->kind != GATEWAY_DIRECT || g->socks != NULL ? addresses : NULL,
-    };
-    if (g->unix_path != NULL) {
-        target.direct.family = NET_UNIX;
-        snprintf(target.direct.path, sizeof(target.direct.path), "%s", g->unix_path);
-        target.source.family = NET_NONE;
-        target.socks = NULL;
-    }
-    return target;
-}
-
 // The proxy is what is dialled; an address that is known already is what it is asked for.
 static void go_by_proxy(struct dial *d, const struct dial_target *target)
 {

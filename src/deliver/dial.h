@@ -25,9 +25,6 @@ struct dial_target {
     const struct conf_socks *socks; // NULL: none
     struct addresses *addresses;    // known ahead, NULL: none; not for hosts of direct delivery
 };
-// How a gateway says it is to be reached: all but `direct`, `most`, `peer`, and what is only for
-// the hosts of direct delivery. For that, `host` is filled in by the caller.
-struct dial_target dial_target_of(const struct conf_gateway *gateway, struct addresses *addresses);
 
 struct dial;
 // `stream` is the caller's now, connected; it must attach a handler before it returns. NULL: no

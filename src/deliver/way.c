@@ -7,8 +7,13 @@
 void way_target(const struct conf_gateway *g, const struct mx_host *host, const char *domain,
                 size_t most, struct dial_target *out)
 {
-    *out = (struct dial_target){
-        .host = g->host, .port = g->port, .source = g->source, .most = most, .peer = SCOPE_GATEWAY};
+    *out = (struct dial_target){.host = g->host,
+                                .port = g->port,
+                                .source = g->source,
+                                .interface = g->interface,
+                                .socks = g->socks,
+                                .most = most,
+                                .peer = SCOPE_GATEWAY};
     if (g->kind == GATEWAY_DIRECT) {
         out->host = host->name;
         out->port = g->direct_port;
@@ -21,6 +26,10 @@ void way_target(const struct conf_gateway *g, const struct mx_host *host, const 
         out->direct.family = NET_UNIX;
         snprintf(out->direct.path, sizeof(out->direct.path), "%s", g->unix_path);
         out->source.family = NET_NONE;
+        out->socks = NULL;
+    } else {
+        out->pinned = g->pinned;
+        out->pinned_count = g->pinned_count;
     }
 }
 
