@@ -141,9 +141,9 @@ def check(rude, answer):
         for event in mail["events"]:
             if "relayed" not in event["text"]:
                 continue
-            # What was begun before midnight may end after it.
-            if event["gateway"] == "mobile":
-                per_day[(event["at_ms"] - 90000) // 86400000] += 1
+            # What was begun before midnight may end after it, so the first moments count for no day.
+            if event["gateway"] == "mobile" and event["at_ms"] % 86400000 > 90000:
+                per_day[event["at_ms"] // 86400000] += 1
             elif event["gateway"] == "spare":
                 times.append(event["at_ms"])
     for day, count in per_day.items():
