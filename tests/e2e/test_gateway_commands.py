@@ -295,3 +295,61 @@ def test_where_the_daemon_refuses_the_file_is_put_back(house):
     other.write_text(before.replace("loops: 2", "loops: 3"))
     done = w.run("config", "apply", str(other))
     assert done.returncode == 78 and "restart" in done.err and w.file.read_text() == before
+
+
+# ---- Trying one ----
+
+def test_test_shows_the_dialogue_and_sends_nothing(site):
+    w = site.waypost
+    done = w.run("gateway", "test", "first", check=0)
+    assert "<- 220 peer.test" in done.out and "-> EHLO" in done.out and "OK: first" in done.out
+    assert not site.one.messages
+    said = json.loads(w.run("gateway", "test", "first", "--json", check=0).out)
+    assert said["ok"] is True and "EHLO" in said["transcript"]
+
+
+def test_test_sends_a_real_message_when_asked(site):
+    w = site.waypost
+    done = w.run("gateway", "test", "first", "--to", "you@example.test", "--from", "me@example.test", check=0)
+    m = site.one.await_message()
+    assert (m.sender, m.rcpts) == ("me@example.test", ["you@example.test"]) and b"Subject: " in m.data
+    assert "RCPT TO:<you@example.test>" in done.out and "took the test message" in done.out
+    assert w.queue() == []
+
+
+@pytest.mark.parametrize("what,status,said", [
+    ("gone", 69, "connect"), ("auth", 77, "login"), ("busy", 75, "4.3.2"), ("name", 68, "name")])
+def test_test_ends_with_a_verdict_and_a_status(make, what, status, said):
+    peer = make.peer(ehlo=["PIPELINING", "AUTH PLAIN"])
+    gateway = peer.gateway()
+    if what == "auth":
+        peer.on["AUTH"] = "535 5.7.8 no such user"
+        gateway = {"url": f"smtp://me@127.0.0.1:{peer.port}", "tls": "off", "password": "hush-hush",
+                   "auth_in_clear": True}
+    if what == "busy":
+        peer.on["banner"] = "432 4.3.2 too many at once"
+    if what == "name":
+        gateway = {"url": "smtp://nowhere.invalid:2525", "tls": "off"}
+    if what == "gone":
+        peer.stop()
+    w = make.waypost({"it": gateway})
+    done = w.run("gateway", "test", "it")
+    assert done.returncode == status, done.out + done.err
+    assert "FAILED" in done.out and said in done.out
+    assert "hush-hush" not in done.out and "aHVzaC1odXNo" not in done.out
+
+
+def test_test_through_real_servers(make, postfix, exim):
+    w = make.waypost({"postfix": postfix.gateway(), "exim": exim.gateway()})
+    for name in ("postfix", "exim"):
+        assert f"OK: {name}" in w.run("gateway", "test", name, check=0).out
+    assert "took the test message" in w.run("gateway", "test", "postfix", "--to", "b@example.test", check=0).out
+    until("it is there", lambda: any(b"b@example.test" in data for found in postfix.messages().values() for data in found))
+
+
+def test_test_refuses_what_it_cannot_read(site):
+    w = site.waypost
+    assert "did you mean `--depth`" in w.run("gateway", "test", "first", "--dept", "tcp").err
+    assert w.run("gateway", "test", "first", "--depth", "deep").returncode == 64
+    assert w.run("gateway", "test", "first", "--to", "nobody").returncode == 64
+    assert w.run("gateway", "test").returncode == 64
