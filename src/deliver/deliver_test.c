@@ -1214,6 +1214,32 @@ static void known_addresses_bridge_a_silent_dns(void **state)
     assert_int_equal(b.conf.refs, 1);
 }
 
+static void a_changed_address_is_followed(void **state)
+{
+    static const struct fake_name before[] = {
+        {"gate.example", NAMES_A, NAMES_OK, 0, {"127.0.0.77"}}, {0}};
+    static const struct fake_name after[] = {{"gate.example", NAMES_A, NAMES_OK, 0, {"127.0.0.1"}},
+                                             {0}};
+    struct bench b;
+    struct server s = {0};
+    struct hearing h = {.bench = &b};
+    bench_init(&b, before);
+    b.conf.refs = 1;
+    b.conf.gateways = &b.gateway;
+    b.conf.gateway_count = 1;
+    b.gateway.enabled = true;
+    b.gateway.port = server_start(&b, &s, 0);
+    b.gateway.host = "gate.example";
+    deliver_on_address(b.deliver, b.loop, on_address, &h);
+    hear(&h, before, 1);
+    check(bench_run(&b), OUTCOME_NET, PHASE_CONNECT, "refused");
+    // The network has changed: what was known is asked for again.
+    hear(&h, after, 1);
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    bench_free(&b);
+}
+
 static void a_long_list_is_looked_up_at_once(void **state)
 {
     enum { MANY = 300, SLOW_MS = 700 };
@@ -1279,6 +1305,7 @@ int main(void)
         cmocka_unit_test(a_source_and_an_interface_are_kept_to),
         cmocka_unit_test(pinned_addresses_need_no_dns),
         cmocka_unit_test(known_addresses_bridge_a_silent_dns),
+        cmocka_unit_test(a_changed_address_is_followed),
         cmocka_unit_test(a_long_list_is_looked_up_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,16 +151,11 @@ static void say_detour(const struct plan_input *in, const struct plan_detour *d,
 static void say_rest(const struct plan_input *in, uint32_t gateway, int64_t until, struct buf *out)
 {
     const struct plan_gateway *g = in->gateways != NULL ? &in->gateways[gateway] : NULL;
-    if (until == INT64_MAX) {
-        buf_puts(out, "is being tried by another message after trouble");
-        return;
-    }
-    buf_puts(out, "rests ");
-    say_for(in, until, "", out);
-    buf_puts(out, " after trouble");
+    buf_puts(out, "rests after trouble ");
     // Else it is the recipient's own destination that rests.
     if (g != NULL && g->rest_until_ms == until && g->rest_class != OUTCOME_OK)
-        buf_printf(out, " (%s)", outcome_class_name(g->rest_class));
+        buf_printf(out, "(%s) ", outcome_class_name(g->rest_class));
+    say_for(in, until, "until it is found well", out);
 }
 
 static void say_class(const struct plan_input *in, const struct plan_chain *c, size_t i,
@@ -291,7 +286,7 @@ static void say_wait(const struct plan_input *in, const struct plan *p, struct b
     }
     buf_printf(out, "(%s) ", plan_state_name(p->state));
     bool place = p->state == STEP_NETWORK || p->state == STEP_OFFLINE;
-    say_for(in, p->until_ms, place ? "until the network changes" : "until it is back", out);
+    say_for(in, p->until_ms, place ? "until the network changes" : "until it is found well", out);
 }
 
 static void say_decision(const struct plan_input *in, const struct plan_chain *c,
@@ -417,7 +412,7 @@ static void say_passed(const struct plan_input *in, const struct plan_chain *c, 
         break;
     case STEP_RESTS:
         buf_puts(out, "rests ");
-        say_for(in, until, "while another message tries it", out);
+        say_for(in, until, "until it is found well", out);
         break;
     case STEP_CLASS: buf_puts(out, i < in->from_step ? "tried" : "not for this trouble"); break;
     case STEP_EARLY_TRIES:

@@ -129,7 +129,7 @@ static void the_default_chain_says_how_it_was_made(void **state)
                      "  route 1 partners (line 12): to *@shop.example  no (recipient)\n"
                      "  route 2 (line 14): on network office  no (network)\n"
                      "  no route matches: the gateways in order of choice\n"
-                     "  1. company      rests for 5 min after trouble (auth)\n"
+                     "  1. company      rests after trouble (auth) for 5 min\n"
                      "  2. m365         open (in our subnet)\n"
                      "  3. isp          open (by priority)\n"
                      "  -  direct       direct delivery is not used beside gateways unless a route "
@@ -234,14 +234,14 @@ static void a_round_under_way_says_what_was_passed(void **state)
                      "  route 1 partners (line 12): to *@shop.example  no (recipient)\n"
                      "  route 2 (line 14): on network office  YES\n"
                      "  1. company      has been passed in this round\n"
-                     "  2. m365         is being tried by another message after trouble\n"
+                     "  2. m365         rests after trouble until it is found well\n"
                      "  3. isp          no: busy does not lead here (on net, dns)\n"
                      "  -  direct       not named in this route\n"
                      "  so: the ways of this round are used up; the next round begins at the "
                      "first\n");
     in.last_class = OUTCOME_NET;
-    assert_choice(&in, "route 2, step 3, after company (tried), m365 (rests while another message "
-                       "tries it)");
+    assert_choice(&in, "route 2, step 3, after company (tried), m365 (rests until it is found "
+                       "well)");
 }
 
 static void a_detour_says_for_whom_and_how_long(void **state)
