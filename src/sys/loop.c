@@ -397,8 +397,11 @@ void loop_on_signal(struct loop *loop, int signo, void (*fn)(void *ctx, int sign
 
 static void on_readable(uv_poll_t *uv, int status, int events)
 {
-    // An error shows itself to whoever reads.
+    // An error shows itself to whoever reads, and may pass by that (netlink's ENOBUFS); libuv has
+    // stopped looking at it.
     struct fd_watch *watch = uv->data;
+    if (status < 0)
+        uv_poll_start(uv, UV_READABLE, on_readable);
     watch->fn(watch->ctx);
 }
 

@@ -37,7 +37,7 @@ static void show_link(const struct watch_snapshot *s, const struct link_facts *l
         const struct link_address *a = &s->links.addresses[i];
         if (a->link != link->index)
             continue;
-        any = true;
+        any = any || place_usable(s, a);
         buf_printf(out, "             %s/%u%s%s\n", net_addr_format_ip(&a->addr, text), a->prefix,
                    a->link_local  ? " (this link only)"
                    : a->temporary ? " (temporary)"
@@ -47,7 +47,7 @@ static void show_link(const struct watch_snapshot *s, const struct link_facts *l
                                    : "");
     }
     if (!any && link->up)
-        buf_puts(out, "             N/A: no address\n");
+        buf_puts(out, "             N/A: no address to send from\n");
 }
 
 void watch_show(const struct watch_snapshot *s, const struct conf *conf, struct buf *out)
