@@ -5,6 +5,7 @@
 // time, so a long lane never delays a short one. A lane that has not yet proven itself (nothing
 // went through since its last trouble) may use few connections, and all such lanes together at most
 // half of all, so dead destinations cannot crowd out living ones.
+#include "queue/health.h"
 #include "queue/quota.h"
 #include "base/mem.h"
 #include "sys/clock.h"
@@ -52,7 +53,8 @@ static unsigned room_of(struct queue *q, const struct lane *lane)
 
 static bool resting(struct queue *q, const struct lane *lane)
 {
-    return lane->rest_until_ms > q->now_ms;
+    return lane->rest_until_ms > q->now_ms ||
+           (is_direct(q, lane) && q->gateways[lane->gateway].rest_until_ms > q->now_ms);
 }
 
 // Somebody in it may go, as far as the plan is concerned.
@@ -500,6 +502,22 @@ void lane_fresh(struct queue *q, struct lane *lane)
     set_ready(q, lane);
 }
 
+void lane_rest_on(struct queue *q, struct lane *lane, int64_t until_ms)
+{
+    if (lane->closed)
+        return;
+    end_probing(q, lane);
+    q->gateways[lane->gateway].rest_until_ms = lane->rest_until_ms = until_ms;
+    list_remove(&lane->ready);
+    heap_set(&q->lane_clock, &lane->wake, until_ms);
+}
+
+void lane_half_open(struct queue *q, struct lane *lane)
+{
+    begin_probing(q, lane);
+    set_ready(q, lane);
+}
+
 void lane_end_rest(struct queue *q, struct lane *lane)
 {
     if (lane->rest_until_ms <= 1)
@@ -516,7 +534,9 @@ void lane_wake_due(struct queue *q)
             return;
         struct lane *lane = container_of(top, struct lane, wake);
         heap_remove(&q->lane_clock, top);
-        if (lane->rest_until_ms > 1 && !resting(q, lane))
+        // Whoever ended the rest by hand wants to see mail go.
+        bool by_hand = lane->rest_until_ms == 2;
+        if (lane->rest_until_ms > 1 && !resting(q, lane) && (by_hand || !health_wake(q, lane)))
             begin_probing(q, lane);
         if (lane->count == 0 && lane->active == 0 && (is_direct(q, lane) || lane->closed)) {
             if (lane->failures == 0 || lane->forget) {
@@ -755,7 +775,7 @@ static void count_start(struct queue *q, struct qjob *j)
 }
 
 // Those who wait in the lanes of this gateway may have another way.
-static void sweep_spent(struct queue *q, uint32_t gateway)
+void lane_sweep_gateway(struct queue *q, uint32_t gateway)
 {
     size_t pos = 0;
     for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
@@ -810,9 +830,9 @@ static bool charge(struct queue *q, struct lane *lane, struct leg *leg, size_t *
     switch (quota_charge(q, lane->gateway, m->priority, m->body_size, max, out)) {
     case QUOTA_GO:
         if (out->spent)
-            sweep_spent(q, lane->gateway);
+            lane_sweep_gateway(q, lane->gateway);
         return true;
-    case QUOTA_SPENT: sweep_spent(q, lane->gateway); break;
+    case QUOTA_SPENT: lane_sweep_gateway(q, lane->gateway); break;
     case QUOTA_LATER: return false; // or it would ask in a circle
     case QUOTA_NEVER: pass_by(q, lane, leg); break;
     }

@@ -7,6 +7,7 @@
 #include "queue/queue_int.h"
 #include "base/mem.h"
 #include "mail/envelope.h"
+#include "queue/health.h"
 #include "queue/quota.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -373,6 +374,8 @@ static void arm(struct queue *q)
         next = twin_due(q);
     if (quota_due(q) < next)
         next = quota_due(q);
+    if (health_due(q) < next)
+        next = health_due(q);
     if (!list_empty(&q->sweeps) || q->diff != NULL)
         next = q->now_ms; // by the timer, so that the loop serves all others in between
     timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
@@ -390,6 +393,7 @@ static void on_turn(void *ctx)
     }
     lane_wake_due(q);
     quota_turn(q);
+    health_turn(q);
     for (int i = 0; i < DUE_SLICE; i++) {
         struct heap_node *top = heap_top(&q->due);
         if (top == NULL || top->due > q->now_ms)
@@ -643,6 +647,7 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     timer_init(&q->timer, parts->loop, on_timer, q);
     queue_now(q);
     quota_start(q);
+    health_start(q);
     place_start(q);
     record_doubts(q);
     queue_wake(q);
@@ -709,6 +714,7 @@ void queue_reload(struct queue *q, struct conf *conf)
     atomic_store(&q->recipients_max, conf->queue.max_recipients);
     queue_now(q);
     quota_bind(q);
+    health_bind(q);
     place_reload(q, before);
     lane_rebind(q);
     conf_unref(&before);
@@ -739,6 +745,7 @@ void queue_free(struct queue **qp)
     place_free(q);
     lane_free_all(q);
     quota_free(q);
+    health_free(q);
     heap_free(&q->due);
     heap_free(&q->lane_clock);
     heap_free(&q->twins);

@@ -211,8 +211,9 @@ struct queue {
     bool diff_mark;
     struct queue_parts parts;
     bool started, stopping;
-    struct quotas *quotas; // quota.h; NULL before the start
-    size_t quota_writes;   // leases on their way to disk
+    struct quotas *quotas;   // quota.h; NULL before the start
+    struct healths *healths; // health.h; NULL before the start
+    size_t quota_writes;     // leases on their way to disk
     struct idmap *messages;
     struct heap due;
     struct map *lanes;
@@ -361,6 +362,11 @@ void rcpt_leave(struct queue *q, struct qrcpt *r); // its leg
 int64_t lane_direct_rest(struct queue *q, struct str domain);
 // An allowance of the gateway is open again; `others`: those who wait elsewhere may take it.
 void lane_quota_open(struct queue *q, uint32_t gateway, bool others);
+void lane_sweep_gateway(struct queue *q,
+                        uint32_t gateway); // those who wait for it may go elsewhere
+// It rests until then without another failure being counted.
+void lane_rest_on(struct queue *q, struct lane *lane, int64_t until_ms);
+void lane_half_open(struct queue *q, struct lane *lane); // the rest is over: one message decides
 
 // What the timeline tells of the attempt behind results.
 struct attempt {

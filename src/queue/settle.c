@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What becomes of a message after a transaction: the judge's verdicts carried out and recorded.
+#include "queue/health.h"
 #include "queue/quota.h"
 #include "base/base64.h"
 #include "base/mem.h"
@@ -205,7 +206,7 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
             // Some get through and this one is too many: fewer at once will do.
             if (o->class == OUTCOME_BUSY && j->lane->proven && j->lane->active > 1)
                 lane_busy(q, j->lane);
-            else
+            else if (j->lane->closed || health_trouble(q, j->lane->gateway, o))
                 lane_rest(q, j->lane, o, least_rest(q, j, o, &verdicts[i]));
             return;
         }
@@ -213,6 +214,8 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
     }
     if (spoke) {
         j->lane->ok++;
+        if (!j->lane->closed)
+            health_good(q, j->lane->gateway);
         lane_good(q, j->lane, j->job.finished_ms - j->job.started_ms);
     }
 }
@@ -308,6 +311,8 @@ void settle_job(struct deliver_job *job)
         struct outcome *o = &job->rcpts[i].outcome;
         judge_classify(o, job->conf, job->gateway);
         verdicts[i] = since_moved(q, j, o, judge_verdict(o, job->conf, job->gateway));
+        if (j->place_age == q->place_age && health_direct(q, j->lane, o))
+            verdicts[i].counts = verdicts[i].rests_gateway = false; // it is the network's fault
         enum twin_part part = twin_settle(q, j, i, &verdicts[i]);
         late[i] = part == TWIN_LATE;
         failing[i] = part == TWIN_NONE && apply(q, j, i, verdicts[i]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // What others see of the queue, and the orders of administrators.
+#include "queue/health.h"
 #include "queue/quota.h"
 #include "base/base64.h"
 #include "base/mem.h"
@@ -107,6 +108,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
             view_direct(q, i, v);
         else
             view_gateway(q, i, v);
+        health_view(q, i, v);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }
     return n;
