@@ -2,6 +2,7 @@
 // The decision in words and as JSON.
 #include "route/explain.h"
 #include "base/timefmt.h"
+#include "base/utf8.h"
 #include "route/table.h"
 
 enum { WORDS_BYTES = 64 * 1024 };
@@ -200,9 +201,9 @@ static void say_step(const struct plan_input *in, const struct plan_chain *c, si
                                          : "no: behind a captive portal");
         break;
     case STEP_SENDER:
-        buf_printf(out, "no: may not carry mail from %.*s", STR_FMT(in->envelope->sender));
-        if (in->envelope->sender.len == 0)
-            buf_puts(out, "the null sender");
+        buf_puts(out, "no: may not carry mail from ");
+        utf8_escape(out,
+                    in->envelope->sender.len > 0 ? in->envelope->sender : STR("the null sender"));
         break;
     case STEP_SIZE:
         buf_printf(out, "no: takes %llu octets at most, this is %llu",
@@ -317,7 +318,10 @@ void explain_text(const struct plan_input *in, struct buf *out)
     struct plan_chain c;
     plan_chain(in, &c);
     struct plan p = plan_next(in);
-    buf_printf(out, "%.*s -> %.*s\n  here: ", STR_FMT(in->envelope->sender), STR_FMT(in->rcpt));
+    utf8_escape(out, in->envelope->sender);
+    buf_puts(out, " -> ");
+    utf8_escape(out, in->rcpt);
+    buf_puts(out, "\n  here: ");
     say_place(in, out);
     buf_putc(out, '\n');
     for (size_t i = 0, n = rules_asked(in, c.route); i < n; i++)

@@ -222,6 +222,17 @@ static void what_is_not_known_is_said(void **state)
                      "  so: no way: no gateway of the chain can carry it\n");
 }
 
+static void what_strangers_wrote_is_made_safe_to_show(void **state)
+{
+    struct plan_input in = begin();
+    struct buf out;
+    buf_init(&out, 10000);
+    envelope.sender = STR("\x1b[2Ja@x");
+    explain_text(&in, &out);
+    assert_non_null(strstr(buf_cstr(&out), "\\x1b[2Ja@x -> b@y\n"));
+    buf_free(&out);
+}
+
 static void a_round_under_way_says_what_was_passed(void **state)
 {
     struct plan_input in = begin();
@@ -303,6 +314,7 @@ int main(void)
         cmocka_unit_test(the_default_chain_says_how_it_was_made),
         cmocka_unit_test(what_is_waited_for_is_said),
         cmocka_unit_test(what_is_not_known_is_said),
+        cmocka_unit_test(what_strangers_wrote_is_made_safe_to_show),
         cmocka_unit_test(a_round_under_way_says_what_was_passed),
         cmocka_unit_test(a_detour_says_for_whom_and_how_long),
         cmocka_unit_test(the_same_facts_stand_in_json),
