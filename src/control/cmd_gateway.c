@@ -163,7 +163,8 @@ static void mail_lines(struct reply *r, const struct queue_gateway_view *v)
     if (v->latency_ms >= 0)
         snprintf(latency, sizeof(latency), "; the last one took %lld ms", (long long)v->latency_ms);
     if (v->ok + v->failed > 0)
-        reply_line(r, "  score      %u%% of the last attempts went well%s", v->score / 10, latency);
+        reply_line(r, "  score      %u%% of the last attempts went well%s", gateway_score(v),
+                   latency);
 }
 
 static void show_text(struct reply *r, const struct gateways *all, const struct conf_gateway *g,

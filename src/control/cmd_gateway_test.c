@@ -52,17 +52,17 @@ static void tell_text(struct reply *r, struct test *t, int64_t took_ms)
     const struct queue_trial *trial = &t->trial;
     const struct outcome *o = &trial->outcome;
     struct str rest = buf_str(&trial->transcript), line;
-    if (o->where[0] != '\0')
+    if (o->where[0] != '\0' && rest.len == 0)
         reply_line(r, "*** %s", o->where);
     while (str_split(&rest, '\n', &line))
         reply_line(r, "%.*s", STR_FMT(line));
-    if (trial->facts[0] != '\0')
+    if (trial->facts[0] != '\0' && trial->facts[0] != ',')
         reply_line(r, "*** %s", trial->facts);
     if (o->class == OUTCOME_OK && trial->rcpt.len > 0)
         reply_line(r, "OK: %s took the test message for %.*s in %lld ms", trial->gateway,
                    STR_FMT(trial->rcpt), (long long)took_ms);
     else if (o->class == OUTCOME_OK)
-        reply_line(r, "OK: %s answers as it should, in %lld ms; nothing was sent", trial->gateway,
+        reply_line(r, "OK: %s answered in %lld ms; nothing was sent", trial->gateway,
                    (long long)took_ms);
     else
         reply_line(r, "FAILED %s, class %s: %s%s", outcome_phase_name(o->phase),

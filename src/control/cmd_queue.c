@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 #include "control/command.h"
 #include "control/table.h"
+#include "control/waits.h"
 #include "control/words.h"
 #include "route/judge.h"
 #include "sys/clock.h"
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 
 // ---- list ----
+
+enum { EXPLAINED = 200 }; // lines of a list that say what they wait for
 
 static const struct queue_rcpt_view *first_waiting(const struct queue_message_view *v,
                                                    size_t *waiting_out)
@@ -52,12 +55,25 @@ static const struct table_column columns[] = {
     {"NEXT", 11, false, false}, {"LAST", 0, false, false}, {NULL},
 };
 
+// What it waits for when that is no clock, else what happened last.
+static const char *last_text(struct reply *r, const struct queue_message_view *v,
+                             const struct queue_rcpt_view *first)
+{
+    if (v->held)
+        return v->hold_reason;
+    if (first == NULL)
+        return "";
+    bool asks = first->next_ms == 0 && !first->busy && *(uint64_t *)r->ctx <= EXPLAINED;
+    const char *why = asks ? waits_why(r, v->id) : NULL;
+    return why != NULL ? arena_printf(r->arena, "waits %s", why) : first->last.text;
+}
+
 static void list_line(struct reply *r, const struct queue_message_view *v)
 {
     char id[ID_TEXT_SIZE], age[TIME_TEXT], next[TIME_TEXT], size[WORDS_TEXT], to[LIMIT_PATH + 16];
     size_t waiting;
     const struct queue_rcpt_view *first = first_waiting(v, &waiting);
-    const char *last = v->held ? v->hold_reason : first != NULL ? first->last.text : "";
+    const char *last = last_text(r, v, first);
     time_span(clock_wall_ms() - v->envelope.accepted_ms, age);
     words_size(v->size, size);
     next_text(v, first, next);
@@ -287,12 +303,15 @@ static void each_id(struct reply *r, const char *done,
     for (int i = 0; i < r->argc; i++) {
         uint64_t id;
         struct err err = {0};
-        if (!id_parse(str_of(r->argv[i]), &id) || id == 0) {
-            reply_error(r, "waypost: %s is no message id; `waypost queue list` shows them%s",
-                        r->argv[i],
-                        strcmp(r->argv[i], "all") == 0
-                            ? ", and for all of them: waypost queue list --json | jq -r .id"
-                            : "");
+        if (strcmp(r->argv[i], "all") == 0) {
+            reply_error(r,
+                        "waypost: name each message; all of them: waypost queue list --json | "
+                        "jq -r .id | xargs waypost %s",
+                        r->command->words);
+            status = EX_USAGE;
+        } else if (!id_parse(str_of(r->argv[i]), &id) || id == 0) {
+            reply_error(r, "waypost: %s is no message id; `waypost queue list` shows them",
+                        r->argv[i]);
             status = EX_USAGE;
         } else if (!may_order(r, id, &err) || !order(r, id, &err)) {
             reply_error(r, "waypost: %s: %s", r->argv[i],

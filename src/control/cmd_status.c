@@ -3,16 +3,19 @@
 #include "base/arena.h"
 #include "base/timefmt.h"
 #include "control/gateway.h"
+#include "control/waits.h"
 #include "control/words.h"
 #include "sys/clock.h"
 #include "watch/watch.h"
 
-enum { STATUS_BYTES = 1 << 20 };
+// Beyond that the oldest are not found at once.
+enum { STATUS_BYTES = 1 << 20, WAITS_MOST = 20000 };
 
 struct status {
     struct queue_counts counts;
     struct store_stats stats;
     struct gateways gateways;
+    struct waits waits;
     const struct watch_snapshot *where; // NULL: not known yet
     bool accepting;
     struct err why; // not accepting
@@ -23,6 +26,8 @@ static void look(struct reply *r, struct status *s)
     queue_counts(r->control->parts.queue, &s->counts);
     store_stats(r->control->parts.store, &s->stats);
     gateways_look(r, &s->gateways);
+    if (s->counts.messages > 0 && s->counts.messages <= WAITS_MOST)
+        waits_look(r, &s->waits);
     s->where = queue_where(r->control->parts.queue);
     s->accepting = store_accepting(r->control->parts.store, &s->why);
 }
@@ -76,24 +81,16 @@ static void way_lines(struct reply *r, const struct gateways *g)
         reply_line(r, "  by hand   %s, %s", g->picked, gateways_pick_ends(r, g->until_ms));
 }
 
-// Why it waits, in groups; what goes out at this moment is none of them.
+// What goes out at this moment, and what is held, is in no group.
 static void wait_lines(struct reply *r, const struct status *s)
 {
-    const char *title = "waits";
-    char number[WORDS_TEXT], span[TIME_TEXT];
-    for (size_t i = 0; i < s->gateways.count; i++) {
-        const struct queue_gateway_view *v = &s->gateways.views[i];
-        if (v->waiting == 0 || (v->usable && v->rest_ms == 0))
-            continue;
-        const char *why = v->why[0] != '\0' ? v->why : v->last_trouble;
-        reply_line(r, "  %-9s %s for %s: %s%s%s%s", title, words_number(v->waiting, number),
-                   v->name, why, v->rest_ms > 0 ? " (asks again in " : "",
-                   v->rest_ms > 0 ? time_span(v->rest_ms, span) : "", v->rest_ms > 0 ? ")" : "");
-        title = "";
+    char number[WORDS_TEXT];
+    for (size_t i = 0; i < s->waits.count; i++) {
+        const struct wait_group *g = &s->waits.groups[i];
+        reply_line(
+            r, "  %-9s %s %s%s", i == 0 ? "waits" : "", words_number(g->recipients, number), g->why,
+            i == 0 && s->waits.asked < s->counts.messages ? " (of the oldest messages)" : "");
     }
-    if (s->counts.waiting_retry > 0)
-        reply_line(r, "  %-9s %s for the next try", title,
-                   words_number(s->counts.waiting_retry, number));
 }
 
 static void person_lines(struct reply *r, const struct gateways *g)
@@ -217,6 +214,14 @@ static void status_json(struct reply *r, const struct status *st)
     json_int(&j, "index_lag", (int64_t)s->index_lag);
     json_text(&j, "failure", s->failed ? s->failure : NULL);
     json_close(&j);
+    json_open_array(&j, "waits");
+    for (size_t i = 0; i < st->waits.count; i++) {
+        json_open(&j, NULL);
+        json_int(&j, "recipients", (int64_t)st->waits.groups[i].recipients);
+        json_text(&j, "why", st->waits.groups[i].why);
+        json_close(&j);
+    }
+    json_close_array(&j);
     gateways_json(r, &j, &st->gateways);
     json_close(&j);
     reply_text(r, buf_str(&out));

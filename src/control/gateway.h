@@ -22,5 +22,7 @@ void gateways_json(struct reply *r, struct json *j, const struct gateways *g); /
 // "until 16:00 or `waypost gateway auto`": how long the pick holds.
 const char *gateways_pick_ends(struct reply *r, int64_t until_ms);
 
+unsigned gateway_score(const struct queue_gateway_view *v); // percent
+
 // Does it stay in trouble until somebody does something? (a refused login, a wrong certificate)
 bool gateway_needs_person(const struct queue_gateway_view *v);

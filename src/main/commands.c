@@ -71,6 +71,7 @@ const struct main_command main_commands[] = {
      "an upstream for trying things out: takes everything, a line each", cmd_sink},
     {"help", "[WORD]...", "this, or the usage of one command", cmd_help},
     {"version", "[--json]", "the version", cmd_version},
+    {"check", NULL, NULL, cmd_config_check},
     {"--version", NULL, NULL, cmd_version},
     {"--help", NULL, NULL, cmd_help},
     {"-h", NULL, NULL, cmd_help},
@@ -248,19 +249,61 @@ bool main_command_known(int argc, char **argv)
     return known;
 }
 
+// What people type who know other programs.
+static const struct {
+    const char *typed, *meant;
+} synonyms[] = {
+    {"pin", "gateway use"},
+    {"gateway pin", "gateway use"},
+    {"unpin", "gateway auto"},
+    {"next", "gateway next"},
+    {"gateway set", "gateway edit"},
+    {"gateway rm", "gateway remove"},
+    {"gateway delete", "gateway remove"},
+    {"test", "gateway test"},
+    {"show", "queue show"},
+    {"trace", "log"},
+    {"explain", "route explain"},
+    {"lint", "route lint"},
+    {"learn", "network learn"},
+    {"diff", "config diff"},
+    {"rollback", "config rollback"},
+    {"doctor", "setup"},
+    {"retry", "queue retry"},
+    {"hold", "queue hold"},
+    {"release", "queue release"},
+    {"drop", "queue drop"},
+    {"start", "serve"},
+};
+
+static const char *synonym(const char *typed)
+{
+    for (size_t i = 0; i < sizeof(synonyms) / sizeof(synonyms[0]); i++)
+        if (strcmp(synonyms[i].typed, typed) == 0)
+            return synonyms[i].meant;
+    return NULL;
+}
+
 int main_command_unknown(int argc, char **argv)
 {
     struct buf typed;
+    struct row row;
     struct arena *arena = arena_new();
     buf_init(&typed, 256);
     bool family = argc > 0 && begins_command(argv[0]);
     join(argc, argv, family ? 2 : 1, &typed);
-    const char *near = nearest(arena, typed.data, family);
-    fprintf(stderr, "waypost: there is no command `%s`", typed.data);
-    if (near != NULL)
-        fprintf(stderr, "; did you mean `waypost %s`?\n", near);
+    const char *meant = synonym(typed.data);
+    if (meant == NULL)
+        meant = nearest(arena, typed.data, family);
+    if (family && argc == 1 && find_row(argv[0], &row))
+        fprintf(stderr, "waypost %s: which of %s? See `waypost help %s`\n", argv[0], row.help,
+                argv[0]);
+    else if (meant != NULL)
+        fprintf(stderr, "waypost: there is no command `%s`; did you mean `waypost %s`?\n",
+                typed.data, meant);
     else
-        fprintf(stderr, "; see `waypost help%s%s`\n", family ? " " : "", family ? argv[0] : "");
+        fprintf(stderr, "waypost: there is no command `%s`; see `waypost help%s%s`\n", typed.data,
+                family ? " " : "", family ? argv[0] : "");
     buf_free(&typed);
     arena_free(&arena);
     return EX_USAGE;

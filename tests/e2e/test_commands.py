@@ -144,6 +144,42 @@ def test_unknown_words_and_usage(site):
     assert "serve" in w.run("help", check=0).out
 
 
+@pytest.mark.parametrize("typed,said", [
+    (["unpin"], "waypost gateway auto"), (["gateway", "pin", "isp"], "waypost gateway use"),
+    (["gateway"], "list, show, test"), (["trace", "X"], "waypost log")])
+def test_what_is_no_command_is_met_with_the_one_that_was_meant(site, typed, said):
+    done = site.waypost.run(*typed)
+    assert done.returncode == 64 and said in done.err
+
+
+def test_help_begins_with_examples_and_has_each_option_in_a_line(site):
+    said = site.waypost.run("help", "gateway", "test", check=0).out
+    assert said.startswith("  waypost gateway test m365") and "\n  --depth DEPTH" in said
+    assert said == site.waypost.run("gateway", "test", "--help", check=0).out
+    whole = site.waypost.run("help", check=0).out
+    assert len(whole.splitlines()) <= 48 and "(null)" not in whole
+    for family in ("gateway", "route", "queue", "config", "network"):
+        assert f"waypost {family} " in site.waypost.run("help", family, check=0).out
+
+
+def test_check_is_config_check(site):
+    assert "is ok" in site.waypost.run("check", check=0).out
+
+
+def test_a_list_says_what_a_message_waits_for(make):
+    peer = make.peer()
+    w = make.waypost({"far": peer.gateway(networks=["office"])}, networks={"office": {"address": ["203.0.113.0/24"]}})
+    w.send(message())
+    w.await_event("accepted")
+    until("the list says so", lambda: "waits for network office (gateway far)" in w.run("queue", "list").out)
+    said = until("the groups", lambda: w.json("status")["waits"])
+    assert said == [{"recipients": 1, "why": "for network office (gateway far)"}]
+
+
+def test_drop_all_says_how(site):
+    assert "queue list --json" in site.waypost.run("queue", "drop", "all").err
+
+
 def test_without_a_daemon_commands_say_what_to_do(make):
     w = make.waypost({}, start=False)
     done = w.run("status")

@@ -116,6 +116,29 @@ def test_status_check_is_for_monitoring(make):
     assert w.run("status", "--check").returncode == 2
 
 
+def test_list_marks_the_way_out_and_says_why_others_are_not_used(site):
+    w = site.waypost
+    goes_by(site)
+    lines = w.run("gateway", "list", check=0).out.splitlines()
+    assert lines[1].startswith("* first")
+    far = next(g for g in w.json("gateway", "list")["gateways"] if g["name"] == "far")
+    assert far["usable"] is False and "office" in far["why"] and far["networks"] == ["office"]
+    assert "office" in next(line for line in lines if line.startswith("  far"))
+
+
+def test_status_says_where_and_why_mail_waits(site):
+    w = site.waypost
+    w.conf["routes"] = [{"to": ["*@office.test"], "via": ["far"]}]
+    w.write()
+    w.run("reload", check=0)
+    w.send(message(), rcpt="a@office.test")
+    w.await_event("accepted")
+    status = until("it waits for its gateway", lambda: (
+        lambda t: t if "office" in t and "waits" in t else None)(w.run("status", check=0).out))
+    assert "way out   first" in status and "1 message in" in status
+    assert len(status.splitlines()) <= 24
+
+
 # ---- Changing the configuration ----
 
 YAML = """# The ways out of this house.

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: ISC
+// Why mail waits, in groups: of the oldest messages, each asked as `route explain` would.
+#pragma once
+
+#include "control/command.h"
+
+enum { WAITS_ASKED = 100, WAIT_GROUPS = 6 };
+
+struct waits {
+    size_t asked, count;
+    struct wait_group {
+        const char *why; // "for network office (gateway company)", in the reply's arena
+        uint64_t recipients;
+    } groups[WAIT_GROUPS]; // as met; what fits in none is left out
+};
+// Those under way at this moment, and what is held, are not in it.
+void waits_look(struct reply *r, struct waits *out);
+// Of one message, the first reason: "for network office (gateway company)"; NULL: it goes now.
+const char *waits_why(struct reply *r, uint64_t id);
