@@ -389,7 +389,7 @@ static void look_around(struct queue *q)
         }
         h->intercepted = false;
         h->well_ms = 0;
-        if (!h->known || !h->tls || g->tls != TLS_WANTED || g->unix_path != NULL ||
+        if (!h->known || g->tls != TLS_WANTED || !(h->tls || h->auth) || g->unix_path != NULL ||
             planning_shut(q, i) || !may_probe(q, h))
             continue;
         struct lane *lane = lane_for(q, i, STR(""));

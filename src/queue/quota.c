@@ -22,9 +22,11 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "queue/period.h"
+#include "route/judge.h"
 #include "spool/state.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "sys/zone.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -41,7 +43,8 @@ enum {
 };
 
 struct meter {
-    uint64_t limit; // 0: only watched
+    uint64_t limit;          // 0: only watched
+    const struct zone *zone; // NULL: local
     uint64_t booked;
     // Minute, hour.
     uint64_t slots[SLOTS];
@@ -57,6 +60,8 @@ struct meter {
 
 struct gateway_quota {
     char *name;
+    char *zone_name; // NULL: local
+    struct zone *zone;
     uint32_t index;         // in the configuration of now; UINT32_MAX: gone
     bool limited;           // by some meter
     unsigned reserve;       // percent
@@ -113,7 +118,7 @@ static void look_at(struct queue *q, int64_t when_ms)
 
 static int zone_offset(void *ctx, int64_t wall_ms)
 {
-    return clock_utc_offset_minutes(wall_ms);
+    return ctx != NULL ? zone_offset_minutes(ctx, wall_ms) : clock_utc_offset_minutes(wall_ms);
 }
 
 static void slide(struct meter *m, enum conf_period period, int64_t mono_ms)
@@ -155,7 +160,7 @@ static void turn_page(struct meter *m, enum conf_period period, int64_t now_ms)
     if (now_ms >= m->begin_ms && now_ms < m->end_ms)
         return;
     int64_t begin, end;
-    period_around(period, now_ms, zone_offset, NULL, &begin, &end);
+    period_around(period, now_ms, zone_offset, (void *)(uintptr_t)m->zone, &begin, &end);
     if (begin == m->begin_ms) {
         m->end_ms = end;
         return;
@@ -556,25 +561,41 @@ void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken)
 
 // ---- What refusals teach ----
 
+// Which span it names; else what is usual: most count by the day.
+static enum conf_period period_said(const struct outcome *o, const struct judge_quota_hint *hint)
+{
+    static const int64_t hour = 3600 * 1000;
+    struct str text = str_of(o->text);
+    if (hint->period_ms > 0)
+        return hint->period_ms < hour             ? PERIOD_MINUTE
+               : hint->period_ms < 24 * hour      ? PERIOD_HOUR
+               : hint->period_ms == 24 * hour     ? PERIOD_DAY
+               : hint->period_ms < 28 * 24 * hour ? PERIOD_WEEK
+                                                  : PERIOD_MONTH;
+    return str_glob(STR("*minute*"), text)  ? PERIOD_MINUTE
+           : str_glob(STR("*hour*"), text)  ? PERIOD_HOUR
+           : str_glob(STR("*month*"), text) ? PERIOD_MONTH
+                                            : PERIOD_DAY;
+}
+
 int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o, int64_t least_ms)
 {
     struct gateway_quota *g = find(q, gateway);
     if (g == NULL)
         return q->now_ms + LEARN_DEFAULT_MS;
-    // Says it which span? Else what is usual: most count by the day.
-    struct str text = str_of(o->text);
-    enum conf_period period = str_glob(STR("*minute*"), text)  ? PERIOD_MINUTE
-                              : str_glob(STR("*hour*"), text)  ? PERIOD_HOUR
-                              : str_glob(STR("*month*"), text) ? PERIOD_MONTH
-                                                               : PERIOD_DAY;
+    struct judge_quota_hint hint = {0};
+    judge_quota_hint(o, &hint);
+    enum conf_period period = period_said(o, &hint);
     struct meter *m = &g->meters[UNIT_MESSAGES][period];
     refresh_meter(q, m, period);
     g->learnt.at_ms = q->now_ms;
     g->learnt.period = period;
-    g->learnt.count = m->booked;
+    g->learnt.count = hint.amount > 0 ? hint.amount : m->booked;
     // A day's end by the provider's clock is unknown: it is asked each hour, with one message.
     int64_t wait = period == PERIOD_MINUTE ? 60 * 1000 : LEARN_DEFAULT_MS;
-    if (period != PERIOD_MINUTE && wait < least_ms)
+    if (hint.retry_ms > 0)
+        wait = hint.retry_ms;
+    else if (period != PERIOD_MINUTE && wait < least_ms)
         wait = least_ms;
     if (!slides(period) && m->end_ms - q->now_ms < wait)
         wait = m->end_ms - q->now_ms;
@@ -665,11 +686,39 @@ static void read_state(struct queue *q, struct gateway_quota *g)
     }
 }
 
-static struct gateway_quota *quota_for(struct queue *q, const char *name)
+// Days of another zone: what is booked in the present period stays so.
+static void set_zone(struct queue *q, struct gateway_quota *g, const char *name)
 {
+    struct err err;
+    bool same = name == NULL || g->zone_name == NULL ? name == g->zone_name
+                                                     : strcmp(name, g->zone_name) == 0;
+    if (same)
+        return;
+    struct zone *zone = name != NULL ? zone_open(name, &err) : NULL;
+    if (name != NULL && zone == NULL)
+        log_warn("quota", 0, "%s: %s; its days are those of this machine", g->name, err.text);
+    zone_free(&g->zone);
+    xfree(g->zone_name);
+    g->zone = zone;
+    g->zone_name = name != NULL ? xstrdup(name) : NULL;
+    for (int u = 0; u < UNITS; u++)
+        for (int p = 0; p < PERIODS; p++) {
+            struct meter *m = &g->meters[u][p];
+            m->zone = zone;
+            if (!slides((enum conf_period)p) && m->end_ms != 0)
+                period_around((enum conf_period)p, q->now_ms, zone_offset, zone, &m->begin_ms,
+                              &m->end_ms);
+        }
+}
+
+static struct gateway_quota *quota_for(struct queue *q, const struct conf_gateway *c)
+{
+    const char *name = c->name;
     struct gateway_quota *g = map_get(q->quotas->by_name, str_of(name));
-    if (g != NULL)
+    if (g != NULL) {
+        set_zone(q, g, c->quota_zone);
         return g;
+    }
     g = xcalloc(1, sizeof(*g));
     g->name = xstrdup(name);
     map_put(q->quotas->by_name, str_of(g->name), g);
@@ -677,6 +726,7 @@ static struct gateway_quota *quota_for(struct queue *q, const char *name)
         for (int p = 0; p < PERIODS; p++)
             g->meters[u][p].slot =
                 slides((enum conf_period)p) ? q->mono_ms / slot_ms((enum conf_period)p) : 0;
+    set_zone(q, g, c->quota_zone);
     if (q->parts.state != NULL)
         read_state(q, g);
     return g;
@@ -711,7 +761,7 @@ void quota_bind(struct queue *q)
     q->quotas->at = xcalloc(q->quotas->count, sizeof(struct gateway_quota *));
     q->quotas->due_ms = INT64_MAX;
     for (size_t i = 0; i < q->quotas->count; i++) {
-        struct gateway_quota *g = quota_for(q, q->conf->gateways[i].name);
+        struct gateway_quota *g = quota_for(q, &q->conf->gateways[i]);
         q->quotas->at[i] = g;
         set_limits(g, &q->conf->gateways[i]);
         q->gateways[i].quota_until_ms[QUOTA_OTHERS] = q->gateways[i].quota_until_ms[QUOTA_URGENT] =
@@ -754,6 +804,8 @@ void quota_free(struct queue *q)
     size_t pos = 0;
     for (struct gateway_quota *g; (g = map_next(q->quotas->by_name, &pos)) != NULL;) {
         map_del(q->quotas->by_name, str_of(g->name));
+        zone_free(&g->zone);
+        xfree(g->zone_name);
         xfree(g->name);
         xfree(g);
     }

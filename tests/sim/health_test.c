@@ -169,6 +169,50 @@ static void one_silent_destination_is_its_own(void **state)
     assert_null(strstr(small_gateway_view("direct")->why, "blocked"));
 }
 
+// ---- Networks that lie ----
+
+static void each_minute_wanted(struct conf *conf)
+{
+    each_minute(conf);
+    small_gateway(conf, "one")->tls = TLS_WANTED;
+}
+
+static void move_to(const char *address)
+{
+    const char *const addresses[] = {address, NULL};
+    world_link_set("eth0", "", addresses, true);
+}
+
+static void an_interceptor_gets_no_mail(void **state)
+{
+    one.greeting = "220 mail.provider.example ESMTP\r\n";
+    one.ehlo = "250-mail.provider.example\r\n250 AUTH PLAIN\r\n";
+    small_start(HEAD BOTH, each_minute_wanted);
+    small_pass(5 * MINUTE);
+    small_send_one();
+    small_pass(MINUTE);
+    assert_int_equal(one.mails, 1);
+    // The hotel's network answers for every server.
+    one.greeting = "220 gateway.hotel.example\r\n";
+    one.ehlo = "250 gateway.hotel.example\r\n";
+    move_to("10.99.0.7/24");
+    small_pass(MINUTE);
+    struct queue_gateway_view *v = small_gateway_view("one");
+    assert_non_null(strstr(v->last_trouble, "intercepted"));
+    small_send_one();
+    small_pass(20 * MINUTE);
+    assert_int_equal(one.mails, 1);
+    assert_int_equal(two.mails, 1);
+    // Home again.
+    one.greeting = "220 mail.provider.example ESMTP\r\n";
+    one.ehlo = "250-mail.provider.example\r\n250 AUTH PLAIN\r\n";
+    move_to("192.0.2.10/24");
+    small_pass(10 * MINUTE);
+    small_send_one();
+    small_pass(MINUTE);
+    assert_int_equal(one.mails, 2);
+}
+
 // ---- Trials ----
 
 static struct queue_trial trial;
@@ -243,6 +287,7 @@ int main(void)
         T(an_idle_gateway_is_asked_before_mail_comes),
         T(a_blocked_port_is_the_networks_fault),
         T(one_silent_destination_is_its_own),
+        T(an_interceptor_gets_no_mail),
         T(a_trial_tells_what_is_wrong_and_what_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
