@@ -115,6 +115,31 @@ def test_users_learn_little_of_the_daemon(site):
 
 
 @needs_root
+def test_users_explain_their_own_mail_only(site):
+    mine, theirs = site.hand_in(NOBODY, "mine"), site.hand_in(OTHER, "theirs")
+    assert "x@y.test" in site.as_user(NOBODY, "route", "explain", mine).out
+    done = site.as_user(NOBODY, "route", "explain", theirs)
+    assert done.returncode == 65 and "neither in the queue nor in the history" in done.err
+    done = site.as_user(NOBODY, "route", "explain", "--to", "a@b.test")
+    assert done.returncode == 77 and "route explain ID" in done.err
+    site.waypost.run("queue", "drop", mine, theirs, check=0)
+    assert mine in site.as_user(NOBODY, "route", "explain", mine).out  # from the history
+    assert site.as_user(NOBODY, "route", "explain", theirs).returncode == 65
+
+
+@needs_root
+def test_a_users_retry_wakes_no_gateway_that_rests(site):
+    state = lambda: site.waypost.json("gateway", "show", "isp")["gateways"][0]
+    site.sink.stop()
+    mine = site.hand_in(NOBODY, "mine")
+    for order in ([mine], ["all"]):
+        assert site.as_user(NOBODY, "queue", "retry", *order).returncode == 0
+    assert state()["trouble"] == 1
+    site.waypost.run("queue", "retry", mine, check=0)
+    until("it is asked again", lambda: state()["trouble"] > 1)
+
+
+@needs_root
 def test_a_closed_configuration_hinders_nobody_else(site):
     site.waypost.file.chmod(0o600)
     done = site.as_user(NOBODY, "status")
