@@ -86,9 +86,23 @@ static void moved(void *ctx, uint64_t id, struct store_body_ref to)
 
 // ---- Where the machine is ----
 
+static void order_all(struct daemon *d, void (*run)(struct post *));
+
+static void refresh_names(struct post *post)
+{
+    struct order *o = (struct order *)post;
+    names_refresh(o->loop->names);
+    xfree(o);
+}
+
 static void on_moved(void *ctx, const char *what)
 {
     struct daemon *d = ctx;
+    // Before what waits is planned, for its look-ups.
+    if (d->watch_names != NULL)
+        names_refresh(d->watch_names);
+    if (!d->closing)
+        order_all(d, refresh_names);
     queue_network(d->queue, watch_now(d->watch), what);
 }
 

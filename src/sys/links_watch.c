@@ -9,10 +9,11 @@
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 
-// The first word goes out at once but for its burst (an address comes with its routes); a storm of
-// routes, as a router's daemon makes one, is told ever more rarely.
-enum { BURST_MS = 2, GAP_LEAST_MS = 20, GAP_MOST_MS = 1000, QUIET_MS = 3000, EVENT_BYTES = 32768 };
-enum { MESSAGES_A_TURN = 64 };
+// A word goes out at once but for its burst (an address comes with its routes). Each costs COST_MS
+// of a credit that time gives back: whoever walks from place to place never uses it up; a storm of
+// routes, as a router's daemon makes one, does, and is told once a second.
+enum { BURST_MS = 2, STORM_MS = 1000, COST_MS = 200, CREDIT_MS = 20 * COST_MS };
+enum { MESSAGES_A_TURN = 64, EVENT_BYTES = 32768 };
 
 struct links_watch {
     struct loop *loop;
@@ -21,7 +22,7 @@ struct links_watch {
     struct mnl_socket *socket;
     struct fd_watch *fd;
     struct timer soon;
-    int64_t told_ms, gap_ms;
+    int64_t told_ms, credit_ms;
     char bytes[EVENT_BYTES];
 };
 
@@ -55,17 +56,17 @@ static void on_events(void *ctx)
     if (!matters || timer_running(&w->soon))
         return;
     int64_t since = loop_now_ms(w->loop) - w->told_ms;
-    if (since >= QUIET_MS)
-        w->gap_ms = GAP_LEAST_MS;
-    timer_start(&w->soon, since >= w->gap_ms ? BURST_MS : w->gap_ms - since);
+    timer_start(&w->soon, w->credit_ms + since >= COST_MS ? BURST_MS : STORM_MS);
 }
 
 static void on_soon(void *ctx)
 {
     struct links_watch *w = ctx;
     int64_t now = loop_now_ms(w->loop);
-    if (now - w->told_ms < 2 * w->gap_ms && w->gap_ms < GAP_MOST_MS)
-        w->gap_ms *= 2;
+    w->credit_ms += now - w->told_ms;
+    if (w->credit_ms > CREDIT_MS)
+        w->credit_ms = CREDIT_MS;
+    w->credit_ms -= COST_MS;
     w->told_ms = now;
     w->changed(w->ctx);
 }
@@ -100,8 +101,8 @@ struct links_watch *links_watch_new(struct loop *loop, void (*changed)(void *ctx
     w->changed = changed;
     w->ctx = ctx;
     w->socket = socket;
-    w->gap_ms = GAP_LEAST_MS;
-    w->told_ms = loop_now_ms(loop) - QUIET_MS;
+    w->credit_ms = CREDIT_MS;
+    w->told_ms = loop_now_ms(loop);
     timer_init(&w->soon, loop, on_soon, w);
     w->fd = fd_watch_new(loop, mnl_socket_get_fd(socket), on_events, w);
     return w;

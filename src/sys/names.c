@@ -401,6 +401,12 @@ static void renew(struct names *names)
     }
 }
 
+void names_refresh(struct names *names)
+{
+    resolv_conf_changed(names);
+    renew(names);
+}
+
 struct names_query *names_lookup(struct names *names, const char *name, enum names_type type,
                                  void (*done)(void *ctx, const struct names_answer *answer),
                                  void *ctx)

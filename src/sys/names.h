@@ -52,6 +52,9 @@ struct names_settings {
 struct names;
 struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err);
 void names_free(struct names **names); // running look-ups are dropped without callback
+// The machine is elsewhere: the name servers are read anew, and what the old place said is
+// forgotten, its silence too. Look-ups under way are asked again.
+void names_refresh(struct names *names);
 
 // The callback comes later from the loop, never from inside this call; the answer is borrowed for
 // its duration. CNAMEs are followed. Returns a handle for names_cancel; it is dead once the
