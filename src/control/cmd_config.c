@@ -45,17 +45,25 @@ static void end(struct live *l, int status)
     reply_end(r, status);
 }
 
-static const char *way_name(const char *name)
-{
-    return name[0] != '\0' ? name : "no way";
-}
-
 static void tell_move(struct reply *r, const struct queue_diff_move *m)
 {
     char number[WORDS_TEXT], id[ID_TEXT_SIZE];
-    reply_line(r, "  %6s %s from %s to %s   (%s)", words_number(m->recipients, number),
-               m->recipients == 1 ? "moves" : "move ", way_name(m->from), way_name(m->to),
-               id_format(m->example, id));
+    const char *from = m->from[0] != '\0' ? m->from : "no way";
+    words_number(m->recipients, number);
+    id_format(m->example, id);
+    if (m->to[0] == '\0')
+        reply_line(r, "  %6s of %s would have no way   (%s)", number, from, id);
+    else
+        reply_line(r, "  %6s %s from %s to %s   (%s)", number,
+                   m->recipients == 1 ? "moves" : "move", from, m->to, id);
+}
+
+static bool stranded_told(const struct queue_diff *d)
+{
+    uint64_t told = 0;
+    for (size_t i = 0; i < d->move_count; i++)
+        told += d->moves[i].to[0] == '\0' ? d->moves[i].recipients : 0;
+    return told == d->stranded;
 }
 
 static void tell_text(struct reply *r, const struct queue_diff *d)
@@ -70,7 +78,7 @@ static void tell_text(struct reply *r, const struct queue_diff *d)
                d->same == 1 ? "es" : "");
     for (size_t i = 0; i < d->move_count; i++)
         tell_move(r, &d->moves[i]);
-    if (d->stranded > 0)
+    if (d->stranded > 0 && !stranded_told(d))
         reply_line(r, "%s would have no way", words_number(d->stranded, stranded));
     if (d->move_count > 0)
         reply_line(r, "in brackets a message of each: waypost route explain ID");

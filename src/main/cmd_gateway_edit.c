@@ -103,7 +103,7 @@ static int refuse_password(void)
 }
 
 // Who reads it: the user the daemon becomes, else whoever may read the configuration.
-static void reader_of(const struct conf_file *f, unsigned *mode, long *uid, long *gid)
+static void reader_of(const struct conf_file *f, unsigned *mode, int64_t *uid, int64_t *gid)
 {
     struct conf_report report = {0};
     struct path_facts facts;
@@ -118,7 +118,7 @@ static void reader_of(const struct conf_file *f, unsigned *mode, long *uid, long
         *uid = p->pw_uid;
         *gid = p->pw_gid;
     } else if (f->exists && path_stat(f->path, &facts, &err)) {
-        *uid = getuid() == 0 ? (long)facts.uid : -1;
+        *uid = facts.uid;
         *gid = facts.gid;
         *mode = facts.mode & 0040 ? 0640 : 0600;
     }
@@ -133,7 +133,7 @@ static const char *keep_password(struct conf_file *f, const char *name, struct a
     char password[1024];
     struct err err;
     unsigned mode;
-    long uid, gid;
+    int64_t uid, gid;
     const char *slash = strrchr(f->path, '/');
     const char *file = arena_printf(arena, "%s.pw", name);
     const char *path = slash == NULL

@@ -6,15 +6,14 @@
 #include "conf/diff.h"
 #include "conf/read.h"
 #include "control/control.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/host.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -30,38 +29,26 @@ static const char *user_name(uint32_t uid, char text[64])
     return text;
 }
 
-static bool write_all(int fd, struct str text)
-{
-    while (text.len > 0) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n <= 0)
-            return false;
-        text = str_make(text.ptr + n, text.len - (size_t)n);
-    }
-    return fsync(fd) == 0;
-}
-
-bool conf_file_write(const char *path, struct str text, unsigned mode, long uid, long gid,
+bool conf_file_write(const char *path, struct str text, unsigned mode, int64_t uid, int64_t gid,
                      struct err *err)
 {
     struct buf fresh;
+    struct err ignored;
+    struct file_piece piece = {text.ptr, text.len};
     buf_init(&fresh, 4096);
-    buf_printf(&fresh, "%s.%ld.new", path, (long)getpid());
-    int fd = open(buf_cstr(&fresh), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool ok = fd >= 0;
-    // The group first: who gives the file away may not change it any more.
-    if (ok && (uid >= 0 || gid >= 0) && fchown(fd, (uid_t)uid, (gid_t)gid) != 0)
-        ok = getuid() != 0 && fchown(fd, (uid_t)-1, (gid_t)gid) == 0;
-    ok = ok && fchmod(fd, mode) == 0 && write_all(fd, text);
-    if (!ok)
-        err_sys(err, errno, "cannot write %s", fresh.data);
-    if (fd >= 0 && close(fd) != 0 && ok) {
-        err_sys(err, errno, "cannot write %s", fresh.data);
-        ok = false;
-    }
+    buf_printf(&fresh, "%s.new-%016llx", path, (unsigned long long)random_u64());
+    struct file *file = file_open(buf_cstr(&fresh), FILE_CREATE_NEW, err);
+    bool ok = file != NULL;
+    // Owner first: giving away a file may take rights from it.
+    if (ok && uid >= 0 && gid >= 0)
+        ok = file_set_owner(file, (uint32_t)uid, (uint32_t)gid, err);
+    ok = ok && file_set_mode(file, mode, err) && file_write(file, 0, &piece, text.len > 0, err) &&
+         file_sync(file, err);
+    bool made = file != NULL;
+    file_close(&file);
     ok = ok && path_rename(fresh.data, path, err);
-    if (!ok && fd >= 0)
-        unlink(fresh.data);
+    if (!ok && made)
+        path_remove(fresh.data, &ignored);
     buf_free(&fresh);
     return ok;
 }

@@ -24,6 +24,6 @@ void conf_file_close(struct conf_file *f);
 // The exit status.
 int conf_file_change(struct conf_file *f, struct str text);
 
-// Writes the whole of a file anew, with this mode and owner where that may be given.
-bool conf_file_write(const char *path, struct str text, unsigned mode, long uid, long gid,
+// Writes the whole of a file anew, with this mode and owner (-1: whoever writes).
+bool conf_file_write(const char *path, struct str text, unsigned mode, int64_t uid, int64_t gid,
                      struct err *err);

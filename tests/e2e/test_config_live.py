@@ -56,7 +56,7 @@ def test_what_would_have_no_way_is_told_and_is_the_status(site):
     gateways = {**site.waypost.conf["gateways"]}
     gateways["isp"] = {**gateways["isp"], "enabled": False}
     done = site.waypost.run("config", "diff", "--live", candidate(site, gateways=gateways))
-    assert done.returncode == 1 and "3 would have no way" in done.out
+    assert done.returncode == 1 and "3 of isp would have no way" in done.out
 
 
 def test_secrets_of_the_candidate_are_not_needed(site):
