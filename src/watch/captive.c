@@ -22,7 +22,7 @@ struct captive {
     struct timer timer; // of the answer, or until it is asked again
     char line[STATUS_LINE];
     size_t len;
-    bool asking, captive;
+    bool asking, captive, silent; // silent: there was no answer the last time
     char why[300];
 };
 
@@ -41,7 +41,8 @@ static void conclude(struct captive *c, bool captive, const char *why)
     bool before = c->captive;
     stop(c);
     c->captive = captive;
-    snprintf(c->why, sizeof(c->why), "%s", why);
+    if (why != c->why)
+        snprintf(c->why, sizeof(c->why), "%s", why);
     if (captive)
         timer_start(&c->timer, AGAIN_MS);
     if (before != captive)
@@ -54,6 +55,7 @@ static void judge(struct captive *c)
     unsigned code = 0;
     char why[300];
     c->line[c->len] = '\0';
+    c->silent = false;
     if (sscanf(c->line, "HTTP/1.%*u %3u", &code) != 1) {
         conclude(c, true, "something that is not HTTP answered");
         return;
@@ -108,10 +110,14 @@ static void on_address(void *ctx, const struct names_answer *answer)
 static void on_timer(void *ctx)
 {
     struct captive *c = ctx;
-    if (c->asking)
-        conclude(c, c->captive, c->why); // silence changes nothing
-    else
+    bool silent = c->asking && !c->silent;
+    if (!c->asking) {
         captive_ask(c, false);
+        return;
+    }
+    // Once it changes nothing; but a place that drops such requests is not captive for ever.
+    conclude(c, c->captive && silent, c->why);
+    c->silent = silent;
 }
 
 void captive_ask(struct captive *c, bool offline)

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+enum { AGAIN_MS = 1000 };
+
 struct watch {
     struct loop *loop;
     struct conf *conf;
@@ -20,6 +22,7 @@ struct watch {
     struct watch_snapshot *now;
     struct watch_snapshot *before; // kept until the next event, its names may be borrowed
     bool links_unknown;            // said once
+    struct timer again;            // when the kernel did not tell
 };
 
 struct watch_snapshot *watch_snapshot_ref(struct watch_snapshot *s)
@@ -83,8 +86,15 @@ static struct watch_snapshot *look(struct watch *w, int64_t mono_us)
 // A new look; told when it differs in what can matter.
 static void take(struct watch *w, bool from_captive)
 {
+    bool known = !w->links_unknown;
     struct watch_snapshot *s = look(w, clock_mono_us());
     struct buf what;
+    if (known && w->links_unknown) {
+        // Not to know is no move: what was known holds until the next look, which is believed.
+        timer_start(&w->again, AGAIN_MS);
+        watch_snapshot_unref(&s);
+        return;
+    }
     if (!place_differs(w->now, s)) {
         watch_snapshot_unref(&s);
         return;
@@ -119,6 +129,7 @@ struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *name
     w->conf = conf_ref(conf);
     w->changed = changed;
     w->ctx = ctx;
+    timer_init(&w->again, loop, on_event, w);
     w->links = links_watch_new(loop, on_event, w, &quiet);
     if (w->links == NULL)
         log_warn("network", 0, "changes of the network are not heard of: %s", quiet.text);
@@ -137,6 +148,7 @@ void watch_free(struct watch **wp)
     *wp = NULL;
     if (w == NULL)
         return;
+    timer_stop(&w->again);
     captive_free(&w->captive);
     manager_free(&w->manager);
     links_watch_free(&w->links);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """A system bus with a NetworkManager that says what the test wants (python-dbusmock)."""
 import os
+import socket
 import subprocess
 import sys
 
@@ -33,7 +34,11 @@ class Bus:
         self.path.unlink(missing_ok=True)
         self.process = subprocess.Popen(["dbus-daemon", f"--config-file={self.file}", "--nofork", "--nopidfile",
                                          "--nosyslog"], stderr=subprocess.DEVNULL)
-        until("a bus", self.path.exists)
+        until("a bus", self._listens)
+
+    def _listens(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(str(self.path)) == 0
 
     def stop(self):
         self.process.kill()
