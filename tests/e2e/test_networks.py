@@ -84,9 +84,11 @@ class World:
 def world(make):
     w = World(make)
     yield w
-    w.make.close()  # the daemon first
-    w.make.wayposts, w.make.peers = [], []
-    w.close()
+    try:
+        w.make.close()  # the daemon first
+    finally:
+        w.make.wayposts, w.make.peers = [], []
+        w.close()
 
 
 def holding(w):
