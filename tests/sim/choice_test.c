@@ -169,6 +169,19 @@ static void a_pick_outlives_a_reload_but_not_its_gateway(void **state)
     assert_string_equal(picked(), "");
 }
 
+static void a_pick_outlives_the_process(void **state)
+{
+    start(HEAD GATEWAYS);
+    assert_true(pick("two"));
+    pass(10 * SECOND);
+    world_crash(WORLD_POWER_CUT);
+    start(run.config);
+    assert_string_equal(picked(), "two");
+    send_one("far.example");
+    pass(5 * SECOND);
+    assert_int_equal(two.mails, 1);
+}
+
 // ---- Rules over mail exchangers ----
 
 #define MX_RULE                                                                                    \
@@ -267,6 +280,21 @@ static void a_pinned_detour_stays_until_it_is_taken_back(void **state)
     send_one("direct.example");
     pass(MINUTE);
     assert_int_equal(mx.mails, 1);
+}
+
+static void a_detour_outlives_the_process(void **state)
+{
+    struct queue_detour_view view[10];
+    start(HEAD DETOUR);
+    ask.text = "one";
+    world_boot(do_pin, NULL);
+    pass(10 * SECOND);
+    world_crash(WORLD_POWER_CUT);
+    start(run.config);
+    assert_int_equal(detours(view), 1);
+    assert_string_equal(view[0].provider, "direct.example");
+    assert_string_equal(view[0].why, "pinned by hand");
+    assert_true(view[0].until_ms == INT64_MAX);
 }
 
 // ---- A dry run ----
@@ -476,10 +504,12 @@ int main(void)
         TEST(next_goes_round_in_the_order_of_the_file),
         TEST(a_pick_ends_with_its_time),
         TEST(a_pick_outlives_a_reload_but_not_its_gateway),
+        TEST(a_pick_outlives_the_process),
         TEST(many_of_one_domain_cost_one_look_up),
         TEST(without_an_answer_the_rule_does_not_match_and_nobody_else_waits),
         TEST(a_detour_is_learnt_used_and_forgotten),
         TEST(a_pinned_detour_stays_until_it_is_taken_back),
+        TEST(a_detour_outlives_the_process),
         TEST(a_dry_run_counts_and_changes_nothing),
         TEST(an_explanation_says_what_it_waits_for),
         TEST(an_explanation_knows_doubt),
