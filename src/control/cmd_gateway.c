@@ -78,8 +78,8 @@ static void head(struct reply *r, const struct conf_gateway *g)
         snprintf(port, sizeof(port), ":%u", g->port);
     reply_line(r, "%s  %s%s%s, %s%s%s%s", g->name, g->kind == GATEWAY_LMTP ? "LMTP " : "",
                g->unix_path != NULL ? g->unix_path : g->host, port, tls[g->tls],
-               g->verify ? ", certificate verified" : "", g->user != NULL ? ", login " : "",
-               g->user != NULL ? g->user : "");
+               g->verify && g->tls != TLS_OFF ? ", certificate verified" : "",
+               g->user != NULL ? ", login " : "", g->user != NULL ? g->user : "");
 }
 
 static void networks_line(struct reply *r, const struct conf_gateway *g)
