@@ -330,6 +330,11 @@ struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *st
     return a;
 }
 
+void accept_set_names(struct accept *a, struct names *names)
+{
+    a->names = names;
+}
+
 void accept_set_gate(struct accept *a, bool (*may_accept)(void *ctx, struct err *why), void *ctx)
 {
     a->may_accept = may_accept;

@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "spool/store.h"
 #include "sys/loop.h"
+#include "sys/names.h"
 
 struct accept;
 
@@ -26,6 +27,9 @@ bool accept_open_unix(struct accept *a, struct err *err);
 // Counts connections together with `first` (limits hold for the process, not for each loop).
 // Before any session.
 void accept_join(struct accept *a, const struct accept *first);
+// For `sender_domain: check`; without names (or NULL) nothing is checked. Borrowed, of the same
+// loop. Before any session.
+void accept_set_names(struct accept *a, struct names *names);
 // One more reason not to take mail now, asked at MAIL besides store_accepting: false with why is
 // 452. Any number of loops may ask at once.
 void accept_set_gate(struct accept *a, bool (*may_accept)(void *ctx, struct err *why), void *ctx);

@@ -43,6 +43,7 @@ struct verdicts; // logins that were right a moment ago (users.c)
 struct accept {
     struct loop *loop;
     struct store *store;
+    struct names *names; // NULL: sender_domain is not checked
     struct conf *conf;
     struct counts *counts;
     struct link points;

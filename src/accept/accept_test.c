@@ -554,6 +554,70 @@ static void test_stranger(void **state)
     world_close(&w);
 }
 
+// Whatever else would let it in.
+static void test_denied(void **state)
+{
+    struct net_range ranges[2];
+    assert_true(net_range_parse(STR("127.0.0.0/8"), &ranges[0]));
+    assert_true(net_range_parse(STR("127.0.0.1"), &ranges[1]));
+    for (int all = 0; all < 3; all++) {
+        struct world w = {.set = {.clients = ranges,
+                                  .client_count = 1,
+                                  .deny = &ranges[1],
+                                  .deny_count = 1,
+                                  .open_relay = all == 1,
+                                  .auth = all == 2 ? LISTEN_AUTH_REQUIRED : LISTEN_AUTH_OFF}};
+        world_open(&w);
+        int fd = dial(&w);
+        expect(fd, "554 5.7.1 client 127.0.0.1 is denied here (listeners.test.deny)\r\n");
+        expect(fd, "");
+        close(fd);
+        world_close(&w);
+    }
+}
+
+static void test_refused_recipients(void **state)
+{
+    static const char *const refused[] = {"all@*", "*@*.example.net",
+                                          "*@b\xc3\xbc"
+                                          "cher.example",
+                                          "x@xn--mller-kva.example", "postmaster@mx.test"};
+    struct world w = {.set = {.refuse_to = refused, .refuse_to_count = 5}};
+    world_open(&w);
+    int fd = dial(&w);
+    expect(fd, "220");
+    ask(fd, "EHLO c\r\n", "250");
+    ask(fd, "MAIL FROM:<a@b> SMTPUTF8\r\n", "250");
+    ask(fd, "RCPT TO:<ALL@example.org>\r\n",
+        "550 5.7.1 no mail to this recipient is taken here (listeners.test.refuse_to)\r\n");
+    static const char *const bad[] = {"\"all\"@x",
+                                      "@y:all@x",
+                                      "a@Sub.Example.NET",
+                                      "a@b\xc3\xbc"
+                                      "cher.example",
+                                      "\xc3\xbc@xn--bcher-kva.example",
+                                      "a@XN--bcher-kva.example",
+                                      "x@m\xc3\xbcller.example",
+                                      "postmaster",
+                                      "PostMaster"};
+    char line[200];
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n", bad[i]);
+        ask(fd, line, "550 5.7.1");
+    }
+    ask(fd, "DATA\r\n", "554");
+    static const char *const good[] = {"b@example.org", "a@example.net", "y@m\xc3\xbcller.example"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n", good[i]);
+        ask(fd, line, "250");
+    }
+    ask(fd, "DATA\r\n", "354");
+    ask(fd, "Subject: x\r\n\r\n.\r\n", "250");
+    wait_message(&w);
+    close(fd);
+    world_close(&w);
+}
+
 static void test_login(void **state)
 {
     struct world w = {.set = {.auth = LISTEN_AUTH_REQUIRED, .tls = LISTEN_TLS_NONE}};
@@ -1138,6 +1202,8 @@ int main(void)
         cmocka_unit_test(test_no_header),
         cmocka_unit_test(test_own_loop),
         cmocka_unit_test(test_stranger),
+        cmocka_unit_test(test_denied),
+        cmocka_unit_test(test_refused_recipients),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_submit_socket),
         cmocka_unit_test(test_limits),

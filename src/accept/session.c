@@ -20,11 +20,15 @@ static const struct stream_handler handler = {on_data, on_event};
 // ---- Who may come. ----
 
 enum { WHY_SIZE = 240 };
-enum admission { ADMIT_NO, ADMIT_LOGIN, ADMIT_YES };
+enum admission { ADMIT_NO, ADMIT_DENIED, ADMIT_LOGIN, ADMIT_YES };
 
 static enum admission admission_of(const struct conf_listener *set, const struct net_addr *peer)
 {
     enum admission yes = set->auth == LISTEN_AUTH_REQUIRED ? ADMIT_LOGIN : ADMIT_YES;
+    for (size_t i = 0; i < set->deny_count; i++) {
+        if (net_range_has(&set->deny[i], peer))
+            return ADMIT_DENIED;
+    }
     for (size_t i = 0; i < set->client_count; i++) {
         if (net_range_has(&set->clients[i], peer))
             return yes;
@@ -331,6 +335,14 @@ static bool let_in(struct session *s, enum admission admission)
     if (!count_in(s, stream_peer(s->stream), why)) {
         snprintf(line, sizeof(line), "421 4.7.0 %s\r\n", why);
         log_warn("refused", 0, "client %s at %s: %s", s->client, s->set->name, why);
+        turn_away(s, line);
+        return false;
+    }
+    if (admission == ADMIT_DENIED) {
+        snprintf(line, sizeof(line), "554 5.7.1 client %s is denied here (listeners.%s.deny)\r\n",
+                 s->client, s->set->name);
+        log_warn("refused", 0, "client %s is denied at %s (listeners.%s.deny)", s->client,
+                 s->set->name, s->set->name);
         turn_away(s, line);
         return false;
     }

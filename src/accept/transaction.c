@@ -5,6 +5,7 @@
 // lives until the store is done, with or without the session: what was committed is kept even when
 // nobody is left to hear the 250.
 #include "accept/accept_int.h"
+#include "accept/origin.h"
 
 #include "base/arena.h"
 #include "base/base64.h"
@@ -28,6 +29,7 @@ struct transaction {
     uint64_t id;
     uint64_t size_hint;
     uint64_t octets;
+    struct origin_query *origin; // while the sender's domain is looked up
     struct store_body *body;
     struct header_scan *header; // until the header has ended
     struct header_keep *keep;   // as long
@@ -39,6 +41,7 @@ struct transaction {
 
 static void transaction_free(struct transaction *t)
 {
+    origin_cancel(&t->origin);
     if (t->body != NULL)
         store_body_abort(&t->body);
     if (t->keep != NULL)
@@ -91,7 +94,47 @@ static bool matches(const char *const *globs, size_t count, struct str text)
         if (str_glob(str_of(globs[i]), text))
             return true;
     }
-    return count == 0;
+    return false;
+}
+
+// ---- The sender. ----
+
+static void on_origin(void *ctx, enum origin origin)
+{
+    struct transaction *t = ctx;
+    struct session *s = t->session;
+    struct str sender = t->envelope.sender;
+    struct smtp_server_reply reply;
+    t->origin = NULL;
+    if (origin == ORIGIN_FINE) {
+        s->fruit_ms = loop_now_ms(t->accept->loop);
+        session_answer(s, 1, NULL);
+        return;
+    }
+    const char *enhanced = origin == ORIGIN_NULL_MX ? "5.7.27" : "5.1.8";
+    const char *why = origin == ORIGIN_UNKNOWN   ? "does not exist"
+                      : origin == ORIGIN_NO_HOST ? "has neither MX nor address"
+                                                 : "takes no mail (null MX)";
+    // The domain itself is in the log only: a reply is ASCII.
+    smtp_server_reply_set(&reply, 550, enhanced,
+                          "the sender's domain %s, so nobody could answer; send as an address that "
+                          "exists (listeners.%s.sender_domain)",
+                          why, s->set->name);
+    log_info("refused", 0, "sender <%.*s> from client %s at %s: the domain %s", STR_FMT(sender),
+             s->client, s->set->name, why);
+    transaction_drop(s);
+    session_answer(s, -1, &reply);
+}
+
+// True: the answer comes later.
+static bool ask_origin(struct session *s, struct transaction *t, const struct address *sender)
+{
+    char domain[LIMIT_DOMAIN + 1];
+    if (s->set->sender_domain != SENDER_DOMAIN_CHECK || s->accept->names == NULL ||
+        sender->len == 0 || !address_domain_to_ascii(address_domain(sender), domain))
+        return false;
+    t->origin = origin_ask(s->accept->names, domain, on_origin, t);
+    return t->origin != NULL;
 }
 
 static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_server_reply *reply)
@@ -103,7 +146,7 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
         (a->may_accept != NULL && !a->may_accept(a->gate_ctx, &why)))
         return refuse_for_now(reply, &why);
     struct str sender = address_str(mail->sender);
-    if (!matches(s->set->from, s->set->from_count, sender)) {
+    if (s->set->from_count > 0 && !matches(s->set->from, s->set->from_count, sender)) {
         smtp_server_reply_set(reply, 550, "5.7.1",
                               "sender not allowed here; add it to listeners.%s.from", s->set->name);
         return -1;
@@ -127,33 +170,81 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
         .listener = arena_dup(arena, str_of(s->set->name)),
     };
     s->transaction = t;
+    if (ask_origin(s, t, mail->sender))
+        return 0;
     s->fruit_ms = loop_now_ms(a->loop);
     return 1;
 }
 
+// ---- Recipients. ----
+
 // <postmaster> without a domain is a recipient everywhere (RFC 5321 section 4.5.1); here it means
-// whom the configuration names.
-static struct str full_address(struct session *s, struct arena *arena, const struct address *a)
+// whom the configuration names. The answer lies in `room` or is borrowed.
+static struct str full_address(struct session *s, const struct address *a, char room[LIMIT_PATH])
 {
     if (address_domain(a).len > 0)
-        return arena_dup(arena, address_str(a));
+        return address_str(a);
     if (s->conf->postmaster != NULL)
-        return arena_dup(arena, str_of(s->conf->postmaster));
-    return str_of(arena_printf(arena, "%.*s@%s", STR_FMT(address_local(a)), s->conf->hostname));
+        return str_of(s->conf->postmaster);
+    snprintf(room, LIMIT_PATH, "%.*s@%s", STR_FMT(address_local(a)), s->conf->hostname);
+    return str_of(room);
+}
+
+// The part behind the last @ in ASCII, where it has such a form; the rest as it is. So neither way
+// to write a domain goes round a pattern, nor does a pattern need both.
+static struct str domain_in_ascii(struct str text, struct buf *out)
+{
+    char domain[LIMIT_DOMAIN + 1];
+    const char *at = text.len > 0 ? memrchr(text.ptr, '@', text.len) : NULL;
+    buf_clear(out);
+    if (at == NULL)
+        return text;
+    struct str local = str_make(text.ptr, (size_t)(at + 1 - text.ptr));
+    struct str rest = str_make(at + 1, text.len - local.len);
+    if (rest.len > LIMIT_DOMAIN || !address_domain_to_ascii(rest, domain))
+        return text;
+    return buf_add(out, local) && buf_puts(out, domain) ? buf_str(out) : text;
+}
+
+static bool refused_here(const struct conf_listener *set, struct str address)
+{
+    bool refused = false;
+    struct buf ours, theirs;
+    buf_init(&ours, 2 * LIMIT_PATH);
+    buf_init(&theirs, 2 * LIMIT_PATH);
+    for (size_t i = 0; i < set->refuse_to_count && !refused; i++) {
+        struct str pattern = str_of(set->refuse_to[i]);
+        refused = str_glob(pattern, address) ||
+                  str_glob(domain_in_ascii(pattern, &ours), domain_in_ascii(address, &theirs));
+    }
+    buf_free(&ours);
+    buf_free(&theirs);
+    return refused;
 }
 
 static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_server_reply *reply)
 {
     struct session *s = ctx;
     struct transaction *t = s->transaction;
-    if (!matches(s->set->to, s->set->to_count, address_str(rcpt->address))) {
+    char room[LIMIT_PATH];
+    struct str address = full_address(s, rcpt->address, room);
+    if (refused_here(s->set, address)) {
+        smtp_server_reply_set(reply, 550, "5.7.1",
+                              "no mail to this recipient is taken here (listeners.%s.refuse_to)",
+                              s->set->name);
+        log_info("refused", 0, "recipient <%.*s> from client %s at %s (refuse_to)",
+                 STR_FMT(address), s->client, s->set->name);
+        return -1;
+    }
+    if (s->set->to_count > 0 &&
+        !matches(s->set->to, s->set->to_count, address_str(rcpt->address))) {
         smtp_server_reply_set(reply, 550, "5.7.1",
                               "recipient not allowed here; add it to listeners.%s.to",
                               s->set->name);
         return -1;
     }
     *envelope_add(&t->envelope, t->arena) = (struct envelope_rcpt){
-        .address = full_address(s, t->arena, rcpt->address),
+        .address = arena_dup(t->arena, address),
         .orcpt = arena_dup(t->arena, str_of(rcpt->params->orcpt)),
         .notify = rcpt->params->notify,
     };

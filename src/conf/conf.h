@@ -18,6 +18,7 @@ enum conf_listener_tls {
     LISTEN_TLS_IMPLICIT, // from the first byte
     LISTEN_TLS_AUTO,     // first byte 0x16: implicit, else STARTTLS offered
 };
+enum conf_sender_domain { SENDER_DOMAIN_ANY, SENDER_DOMAIN_CHECK };
 enum conf_listener_auth { LISTEN_AUTH_OFF, LISTEN_AUTH_OPTIONAL, LISTEN_AUTH_REQUIRED };
 
 struct conf_listener {
@@ -31,10 +32,15 @@ struct conf_listener {
     const struct net_range
         *clients; // who may connect; empty: loopback only unless auth is required
     size_t client_count;
+    const struct net_range *deny; // who may not, whatever the rest says
+    size_t deny_count;
     const char *const *from; // globs the envelope sender must match; empty: any
     size_t from_count;
     const char *const *to; // globs each recipient must match; empty: any
     size_t to_count;
+    const char *const *refuse_to; // globs over recipients that are refused here
+    size_t refuse_to_count;
+    enum conf_sender_domain sender_domain;
     uint64_t message_size;
     uint32_t recipients;
     uint32_t connections, connections_per_client;

@@ -28,6 +28,8 @@ static const struct conf_word listener_auth[] = {{"off", LISTEN_AUTH_OFF},
                                                  {"optional", LISTEN_AUTH_OPTIONAL},
                                                  {"required", LISTEN_AUTH_REQUIRED},
                                                  {NULL, 0}};
+static const struct conf_word sender_domains[] = {
+    {"any", SENDER_DOMAIN_ANY}, {"check", SENDER_DOMAIN_CHECK}, {NULL, 0}};
 static const struct conf_word gateway_tls[] = {{"off", TLS_OFF},
                                                {"wanted", TLS_WANTED},
                                                {"required", TLS_REQUIRED},
@@ -250,6 +252,12 @@ const struct conf_key conf_keys[] = {
      .example = "[192.168.1.0/24, 192.168.2.40-192.168.2.47]",
      .help = "Who may connect: addresses, networks, or ranges from-to. Nobody else gets in, with a "
              "login or without. With `auth: required` they must log in besides."},
+    {.path = "listeners.NAME.deny",
+     .type = CONF_RANGES,
+     AT2(conf_listener, deny, deny_count),
+     .unset = "nobody",
+     .example = "[192.168.1.66, 192.168.2.0/24]",
+     .help = "Who may not connect, even if `clients`, a login or `open_relay` would let them in."},
     {.path = "listeners.NAME.from",
      .type = CONF_GLOBS,
      AT2(conf_listener, from, from_count),
@@ -263,6 +271,24 @@ const struct conf_key conf_keys[] = {
      .unset = "any recipient",
      .example = "[\"*@example.org\"]",
      .help = "Patterns of which each recipient must match one."},
+    {.path = "listeners.NAME.refuse_to",
+     .type = CONF_MAIL_GLOBS,
+     AT2(conf_listener, refuse_to, refuse_to_count),
+     .unset = "nobody",
+     .example = "[\"everybody@example.org\", example.net]",
+     .help = "Patterns of recipients that are refused with 550 when the mail is handed in, even if "
+             "`to` allows them. A domain alone means every address in it, with a dot in front "
+             "every address in its subdomains."},
+    {.path = "listeners.NAME.sender_domain",
+     .type = CONF_ENUM,
+     IN_LISTENER(sender_domain),
+     .words = sender_domains,
+     .fallback = "any",
+     .help = "`check`: mail is refused with 550 when its sender's domain is not in DNS, has "
+             "neither an MX record nor an address, or says that it takes no mail (null MX). When "
+             "DNS does not answer, mail is taken. Beware of false positives: machines that send "
+             "as `root@printer.lan`, domains that only the inside of a network knows, and "
+             "senders with names made up are refused, and most programs then lose the mail."},
     {.path = "listeners.NAME.message_size",
      .type = CONF_SIZE,
      IN_LISTENER(message_size),

@@ -161,6 +161,7 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
     l->accept = accept_new(l->loop, d->conf, NULL, err);
     if (l->accept == NULL)
         return false;
+    accept_set_names(l->accept, l->names);
     accept_set_gate(l->accept, may_accept, d->queue);
     if (l == d->loops)
         return accept_open_unix(l->accept, err);

@@ -59,6 +59,9 @@ static void boot(void *ctx)
     store_start(daemon_.store, conductor, on_accepted, on_moved, NULL);
     daemon_.accept = accept_new(sessions, conf, daemon_.store, &err);
     assert_non_null(daemon_.accept);
+    struct names *names = names_new(sessions, &(struct names_settings){0}, &err);
+    assert_non_null(names);
+    accept_set_names(daemon_.accept, names);
     conf_unref(&conf);
     loop_start(conductor);
     loop_start(sessions);
@@ -296,7 +299,7 @@ static void connections_of_all_are_counted(void **state)
     world_free();
 }
 
-// ---- A disk that hangs while the daemon is to stop. ----
+// ---- Where senders come from. ----
 
 static void on_stopped(void *ctx)
 {
@@ -307,6 +310,112 @@ static void stop_daemon(void *ctx)
 {
     accept_stop(daemon_.accept, on_stopped, NULL);
 }
+
+static void begin_checking(uint64_t seed)
+{
+    begin(seed, (struct conf_listener){.sender_domain = SENDER_DOMAIN_CHECK});
+    world_name_mx("mx.example", 10, "mx.mx.example");
+    world_name_address("host.example", "192.0.2.20");
+    world_name_address("six.example", "2001:db8::20");
+    world_name_mx("null.example", 0, "");
+    world_name_text("text.example", NAMES_TXT, "nothing else");
+    world_name_status("bad.example", NAMES_MX, NAMES_FAILED);
+    world_name_status("forged.example", NAMES_MX, NAMES_BOGUS);
+    world_name_text("half.example", NAMES_TXT, "x");
+    world_name_status("half.example", NAMES_AAAA, NAMES_FAILED);
+}
+
+static void senders_nobody_could_answer_are_refused(void **state)
+{
+    static const struct {
+        const char *sender, *reply;
+    } cases[] = {
+        {"a@mx.example", "250 2.1.0"},
+        {"a@host.example", "250 2.1.0"},
+        {"a@six.example", "250 2.1.0"},
+        {"", "250 2.1.0"},
+        {"a@[192.0.2.1]", "250 2.1.0"},
+        {"a@bad.example", "250 2.1.0"},
+        {"a@forged.example", "250 2.1.0"},
+        {"a@half.example", "250 2.1.0"},
+        {"a@none.example", "550 5.1.8 the sender's domain does not exist"},
+        {"a@text.example", "550 5.1.8 the sender's domain has neither MX nor address"},
+        {"a@null.example", "550 5.7.27 the sender's domain takes no mail (null MX)"},
+    };
+    struct client c;
+    char line[100];
+    begin_checking(7);
+    client_begin(&c, "10.0.0.1", false);
+    say(&c, "EHLO c\r\n");
+    run_for(10 * SECOND);
+    buf_clear(&c.got);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\n", cases[i].sender);
+        say(&c, line);
+        run_for(20 * SECOND);
+        expect(&c, cases[i].reply);
+        say(&c, "RSET\r\n");
+        run_for(10 * SECOND);
+        expect(&c, "250 2.0.0");
+    }
+    // A sender refused is no transaction, and what was sent behind it in one go stays in order.
+    say(&c, "MAIL FROM:<a@none.example>\r\nRCPT TO:<c@d>\r\nMAIL FROM:<a@mx.example>\r\n"
+            "RCPT TO:<c@d>\r\nDATA\r\n");
+    run_for(30 * SECOND);
+    const char *said = buf_cstr(&c.got);
+    const char *no = strstr(said, "550 5.1.8"), *order = strstr(said, "503 5.5.1");
+    const char *yes = strstr(said, "250 2.1.5");
+    assert_true(no != NULL && order > no && yes > order && strstr(yes, "354") != NULL);
+    client_end(&c);
+    world_free();
+}
+
+static void no_answer_of_dns_refuses_nobody(void **state)
+{
+    struct client c;
+    for (int slow = 0; slow < 2; slow++) {
+        begin_checking(8);
+        world_names_dead(true, slow);
+        client_begin(&c, "10.0.0.1", false);
+        say(&c, "EHLO c\r\n");
+        run_for(10 * SECOND);
+        say(&c, "MAIL FROM:<a@none.example>\r\nRCPT TO:<c@d>\r\n");
+        run_for(MINUTE);
+        expect(&c, "250 2.1.5");
+        client_end(&c);
+        world_free();
+    }
+}
+
+// Clients that leave, and a daemon that ends, while the domain is looked up.
+static void a_look_up_may_be_left_alone(void **state)
+{
+    for (uint64_t seed = 60; seed < 80; seed++) {
+        struct client c[3];
+        begin_checking(seed);
+        world_names_dead(true, true);
+        for (int i = 0; i < 3; i++) {
+            client_begin(&c[i], "10.0.0.1", false);
+            say(&c[i], "EHLO c\r\n");
+        }
+        run_for(5 * SECOND);
+        for (int i = 0; i < 3; i++)
+            say(&c[i], "MAIL FROM:<a@mx.example>\r\n");
+        run_for(2 * SECOND);
+        client_end(&c[0]);
+        run_for(2 * SECOND);
+        world_boot(stop_daemon, NULL);
+        run_for(MINUTE);
+        expect(&c[1], "421 4.3.2 shutting down");
+        assert_true(c[1].over && c[2].over && daemon_.stopped);
+        assert_int_equal(accept_sessions(daemon_.accept), 0);
+        client_end(&c[1]);
+        client_end(&c[2]);
+        world_free();
+    }
+}
+
+// ---- A disk that hangs while the daemon is to stop. ----
 
 static void what_may_be_on_disk_is_never_denied(void **state)
 {
@@ -377,6 +486,9 @@ int main(void)
         cmocka_unit_test(a_session_that_sends_lives_on),
         cmocka_unit_test(connections_of_a_client_are_counted),
         cmocka_unit_test(connections_of_all_are_counted),
+        cmocka_unit_test(senders_nobody_could_answer_are_refused),
+        cmocka_unit_test(no_answer_of_dns_refuses_nobody),
+        cmocka_unit_test(a_look_up_may_be_left_alone),
         cmocka_unit_test(what_may_be_on_disk_is_never_denied),
         cmocka_unit_test(the_first_byte_tells_tls),
     };

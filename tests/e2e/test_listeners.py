@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: ISC
+"""Who may hand mail in, from where and to whom, and what a listener says of itself."""
+import socket
+
+import pytest
+
+from lib.mail import message
+from lib.names import Names
+from lib.wait import free_port
+
+
+def listener(**more):
+    port = free_port()
+    return port, {"address": [f"127.0.0.1:{port}"], **more}
+
+
+def banner(port, source):
+    """What the listener says first to a client from that address."""
+    with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as s:
+        return s.recv(1000)
+
+
+def hand_in(waypost, port, **how):
+    with waypost.connect(port) as c:
+        c.say("EHLO client.test")
+        reply = c.hand_in(message(), **how)
+        assert c.say("NOOP").startswith(b"250")
+        return reply
+
+
+def test_denied_clients(make):
+    sink = make.peer()
+    port, lan = listener(clients=["127.0.0.0/8"], deny=["127.0.0.5", "127.0.9.0/24"])
+    w = make.waypost({"sink": sink.gateway()}, listeners={"lan": lan})
+    for source in ("127.0.0.5", "127.0.9.1"):
+        assert banner(port, source) == f"554 5.7.1 client {source} is denied here (listeners.lan.deny)\r\n".encode()
+        w.await_event("refused", f"client {source} is denied at lan")
+    assert banner(port, "127.0.0.6").startswith(b"220 ")
+    lan["deny"] = ["127.0.0.6"]
+    w.conf["listeners"] = {"lan": lan}
+    w.write()
+    w.run("reload", check=0)
+    assert banner(port, "127.0.0.6").startswith(b"554 5.7.1")
+    assert banner(port, "127.0.0.5").startswith(b"220 ")
+
+
+def test_refused_recipients(make):
+    sink = make.peer()
+    port, lan = listener(refuse_to=["everybody@sink.test", "closed.test", ".internal.test"])
+    w = make.waypost({"sink": sink.gateway()}, listeners={"lan": lan})
+    for rcpt in ("everybody@sink.test", "Everybody@SINK.test", "x@closed.test", "x@a.internal.test"):
+        assert hand_in(w, port, rcpt=rcpt) == \
+            b"550 5.7.1 no mail to this recipient is taken here (listeners.lan.refuse_to)\r\n"
+    # The others of the same message get it.
+    with w.connect(port) as c:
+        c.say("EHLO client.test")
+        c.say("MAIL FROM:<a@client.test>")
+        assert c.say("RCPT TO:<x@closed.test>").startswith(b"550 5.7.1")
+        assert c.say("RCPT TO:<b@sink.test>").startswith(b"250")
+        assert c.say("DATA").startswith(b"354")
+        assert c.say(b"Subject: x\r\n\r\nx\r\n.\r\n").startswith(b"250")
+    assert sink.await_message().rcpts == ["b@sink.test"]
+
+
+@pytest.fixture
+def names(tmp_path):
+    n = Names(tmp_path / "names", {"good.test": "@ MX 10 mx\nmx A 127.0.0.2\nhost A 127.0.0.3\nv6 AAAA ::2\n"
+                                                "text TXT nothing\nnull MX 0 .\n"}, broken=["broken.test"]).start()
+    yield n
+    n.stop()
+
+
+def test_sender_domain(make, names):
+    sink = make.peer()
+    strict, one = listener(sender_domain="check")
+    easy, two = listener()
+    w = make.waypost({"sink": sink.gateway()}, listeners={"strict": one, "easy": two},
+                     dns={"servers": [names.server()]})
+    for sender in ("a@good.test", "a@host.good.test", "a@v6.good.test", "", "a@[127.0.0.1]", "a@broken.test"):
+        assert hand_in(w, strict, sender=sender).startswith(b"250"), sender
+    for sender, code, why in (("a@none.good.test", b"550 5.1.8", b"does not exist"),
+                              ("a@text.good.test", b"550 5.1.8", b"has neither MX nor address"),
+                              ("a@null.good.test", b"550 5.7.27", b"takes no mail (null MX)")):
+        reply = hand_in(w, strict, sender=sender)
+        assert reply.startswith(code) and why in reply and b"(listeners.strict.sender_domain)" in reply
+        assert hand_in(w, easy, sender=sender).startswith(b"250")
+    # When DNS is gone nobody is refused.
+    names.stop()
+    assert hand_in(w, strict, sender="a@other.good.test").startswith(b"250")
+    sink.await_message(count=10)
