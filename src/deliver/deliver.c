@@ -552,9 +552,9 @@ void deliver_free(struct deliver **deliver)
         }
         finish_local(a, "shutting down");
     }
+    probes_free(&d->probes); // while what they use is there
     lookups_free(&d->lookups);
     addresses_free(&d->addresses);
-    probes_free(&d->probes);
     pool_free(&d->pool);
     forget_shy(d);
     map_free(&d->shy);

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "deliver/addresses.h"
 #include "deliver/lookup.h"
 #include "deliver/way.h"
 
@@ -242,6 +243,8 @@ static void connect_host(struct probing *w)
     forget_times(w);
     next_phase(w, PHASE_CONNECT);
     way_target(w->p->gateway, host_of(w), w->p->domain, LIMIT_ADDRESSES, &target);
+    if (w->p->gateway->kind != GATEWAY_DIRECT || target.socks != NULL)
+        target.addresses = deliver_addresses(w->p->deliver);
     w->dial = dial_new(w->probes->loop, w->probes->names, &target, on_dialed, w);
 }
 
