@@ -20,6 +20,8 @@
 #include "deliver/pool.h"
 #include "deliver/probe.h"
 #include "deliver/way.h"
+#include "sys/clock.h"
+#include "sys/host.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -513,6 +515,7 @@ static void on_submitted(struct post *post)
 
 void deliver_submit(struct deliver *d, struct deliver_job *job)
 {
+    job->submitted_us = clock_mono_us();
     assert(job->count > 0);
     job->deliver = d;
     job->post.run = on_submitted;
@@ -587,20 +590,60 @@ struct loop *deliver_loop(struct deliver *d)
 struct close_idle {
     struct post post;
     struct deliver *d;
+    int64_t moved_us; // monotonic; 0: nothing but the idle ones
 };
+
+// From an address that is not ours any more: nothing will ever arrive.
+static bool is_stranded(const struct attempt *a)
+{
+    const struct stream *stream = deliver_session_stream(a->session);
+    return stream != NULL && stream_peer(stream)->family != NET_UNIX &&
+           !host_owns(stream_local(stream));
+}
+
+static void end_stranded(struct attempt *a)
+{
+    static const char why[] = "the network has changed: the address it came from is gone";
+    struct outcome o = {.class = OUTCOME_NET, .phase = PHASE_CONNECT};
+    if (a->session != NULL && is_stranded(a)) {
+        deliver_session_lose(a->session, why);
+    } else if (a->session == NULL && a->dial != NULL) {
+        // Where it came from is not known before it stands; asking anew costs nothing.
+        snprintf(o.text, sizeof(o.text), "the network has changed while connecting");
+        finish_with(a, &o);
+    }
+}
 
 static void on_close_idle(struct post *post)
 {
     struct close_idle *c = (struct close_idle *)post;
-    c->d->generation++;
-    pool_clear(c->d->pool);
+    struct deliver *d = c->d;
+    struct attempt *a;
+    d->generation++;
+    pool_clear(d->pool);
+    // One that ends takes itself out of the list.
+    // What was asked for after the move is of the new place.
+    list_each (&d->attempts, a, struct attempt, link)
+        if (a->job->submitted_us < c->moved_us)
+            end_stranded(a);
     xfree(c);
 }
 
-void deliver_close_idle(struct deliver *d)
+static void close_idle(struct deliver *d, int64_t moved_us)
 {
     struct close_idle *c = xcalloc(1, sizeof(*c));
     c->post.run = on_close_idle;
     c->d = d;
+    c->moved_us = moved_us;
     loop_post(d->loop, &c->post);
+}
+
+void deliver_close_idle(struct deliver *d)
+{
+    close_idle(d, 0);
+}
+
+void deliver_moved(struct deliver *d)
+{
+    close_idle(d, clock_mono_us());
 }

@@ -19,6 +19,10 @@ void deliver_free(
     struct deliver **d); // closes all connections; jobs under way end as OUTCOME_LOCAL first
 void deliver_close_idle(
     struct deliver *d); // any thread: a reload or network change makes pooled connections stale
+// Any thread: this machine's addresses have changed. Kept connections are closed; transactions that
+// came from an address which is gone, and connections being made, end as NET at once instead of
+// after the patience for a step.
+void deliver_moved(struct deliver *d);
 
 struct deliver_rcpt {
     struct envelope_rcpt rcpt; // borrowed until done
@@ -54,5 +58,6 @@ struct deliver_job {
     // Internal to deliver.
     struct deliver_job *next;
     void *session;
+    int64_t submitted_us; // monotonic
 };
 void deliver_submit(struct deliver *d, struct deliver_job *job);

@@ -310,6 +310,11 @@ const char *deliver_session_where(const struct session *s)
     return s->where;
 }
 
+void deliver_session_lose(struct session *s, const char *why)
+{
+    lose(s, SMTP_LOST_NET, why);
+}
+
 void deliver_session_abort(struct session *s, const char *why)
 {
     smtp_client_lost(&s->client, SMTP_LOST_LOCAL, why);

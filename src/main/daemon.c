@@ -10,6 +10,7 @@
 #include "accept/accept.h"
 #include "accept/drop.h"
 #include "base/mem.h"
+#include "deliver/addresses.h"
 #include "deliver/deliver.h"
 #include "queue/queue.h"
 #include "spool/state.h"
@@ -95,14 +96,23 @@ static void refresh_names(struct post *post)
     xfree(o);
 }
 
+// Every gateway is looked up before it is needed.
+static void know_addresses(struct daemon *d)
+{
+    for (size_t i = 0; i < d->count && !d->closing; i++)
+        deliver_prefetch(d->delivers[i], d->conf);
+}
+
 static void on_moved(void *ctx, const char *what)
 {
     struct daemon *d = ctx;
+    host_moved();
     // Before what waits is planned, for its look-ups.
     if (d->watch_names != NULL)
         names_refresh(d->watch_names);
     if (!d->closing)
         order_all(d, refresh_names);
+    know_addresses(d);
     queue_network(d->queue, watch_now(d->watch), what);
 }
 
@@ -253,6 +263,7 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
     queue_start(d->queue, &parts);
     for (size_t i = 0; i < d->count; i++)
         loop_start(d->loops[i].loop);
+    know_addresses(d);
     return d;
 }
 
@@ -465,6 +476,7 @@ static void on_prepared(struct post *post)
         d->conf = r->conf;
         queue_reload(d->queue, r->conf);
         change_watch(d);
+        know_addresses(d);
     }
     send_all(d, r, switch_loop);
 }

@@ -177,7 +177,7 @@ void queue_network(struct queue *q, struct watch_snapshot *now, const char *what
         return;
     // What stands may hang on an address that is gone.
     for (size_t i = 0; i < q->parts.loop_count; i++)
-        deliver_close_idle(q->parts.delivers[i]);
+        deliver_moved(q->parts.delivers[i]);
     forget_trouble(q);
     exchangers_forget_trouble(q);
     ask_where_all(q);

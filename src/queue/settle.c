@@ -113,7 +113,7 @@ static struct verdict since_moved(const struct queue *q, const struct qjob *j,
     if (class_of_network(o->class))
         return (struct verdict){.action = VERDICT_NEXT};
     if (o->class == OUTCOME_DOUBT)
-        v.rests_gateway = false;
+        v.rests_gateway = v.counts = false;
     return v;
 }
 

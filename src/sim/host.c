@@ -36,6 +36,10 @@ bool host_owns(const struct net_addr *addr)
     return net_addr_is_loopback(addr) || net_addr_is_any(addr) || links_own(addr);
 }
 
+void host_moved(void)
+{
+}
+
 void host_notify(const char *state)
 {
 }

@@ -113,6 +113,13 @@ bool host_owns(const struct net_addr *addr)
     return has;
 }
 
+void host_moved(void)
+{
+    pthread_mutex_lock(&own.lock);
+    own.read_us = INT64_MIN / 2;
+    pthread_mutex_unlock(&own.lock);
+}
+
 void host_notify(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");

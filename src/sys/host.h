@@ -16,6 +16,7 @@ uint32_t host_uid(void);                // the user this process acts as
 const char *host_env(const char *name); // NULL when unset
 // Is this one of the machine's own addresses?
 bool host_owns(const struct net_addr *addr);
+void host_moved(void); // they have changed: the next host_owns looks anew
 // Readiness and status for a service manager (sd_notify protocol); nothing when there is none.
 void host_notify(const char *state);
 // Sockets passed by a service manager (sd_listen_fds); each at most once.
