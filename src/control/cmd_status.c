@@ -9,7 +9,7 @@
 #include "watch/watch.h"
 
 // Beyond that the oldest are not found at once.
-enum { STATUS_BYTES = 1 << 20, WAITS_MOST = 20000 };
+enum { STATUS_BYTES = 1 << 20, WAITS_MOST = 20000, ADDRESSES_SHOWN = 4 };
 
 struct status {
     struct queue_counts counts;
@@ -58,6 +58,50 @@ static void here_line(struct reply *r, const struct status *s)
         buf_printf(&line, "%smetered", line.len > 0 ? "; " : "");
     if (line.len > 0)
         reply_line(r, "  here      %s", buf_cstr(&line));
+    buf_free(&line);
+}
+
+// Those that mail could leave by. Without any: N/A.
+static bool tells(const struct watch_snapshot *w, const struct link_address *a)
+{
+    if (a->link_local || net_addr_is_loopback(&a->addr))
+        return false;
+    for (size_t i = 0; i < w->links.link_count; i++)
+        if (w->links.links[i].index == a->link)
+            return w->links.links[i].up && !w->links.links[i].loopback;
+    return false;
+}
+
+static const char *link_name(const struct watch_snapshot *w, uint32_t index)
+{
+    for (size_t i = 0; i < w->links.link_count; i++)
+        if (w->links.links[i].index == index)
+            return w->links.links[i].name;
+    return "";
+}
+
+static void address_line(struct reply *r, const struct watch_snapshot *w)
+{
+    struct buf line;
+    char text[NET_ADDR_TEXT];
+    size_t told = 0, more = 0;
+    if (w == NULL)
+        return;
+    buf_init(&line, LIMIT_LOG_LINE);
+    for (size_t i = 0; i < w->links.address_count; i++) {
+        const struct link_address *a = &w->links.addresses[i];
+        if (!tells(w, a))
+            continue;
+        if (told == ADDRESSES_SHOWN) {
+            more++;
+            continue;
+        }
+        buf_printf(&line, "%s%s/%u on %s", told++ > 0 ? ", " : "",
+                   net_addr_format_ip(&a->addr, text), a->prefix, link_name(w, a->link));
+    }
+    if (more > 0)
+        buf_printf(&line, " and %zu more", more);
+    reply_line(r, "  address   %s", told > 0 ? buf_cstr(&line) : "N/A");
     buf_free(&line);
 }
 
@@ -141,6 +185,7 @@ static void status_text(struct reply *r, const struct status *s)
     reply_line(r, "waypost " WAYPOST_VERSION "  up %s  configuration %s",
                time_span(clock_wall_ms() - r->control->parts.started_ms, up),
                r->control->conf->file);
+    address_line(r, s->where);
     here_line(r, s);
     way_lines(r, &s->gateways);
     queue_lines(r, &s->counts);
@@ -162,6 +207,19 @@ static void where_json(struct json *j, const struct conf *conf, const struct wat
     json_bool(j, "offline", w->offline);
     json_bool(j, "captive", w->captive);
     json_bool(j, "metered", w->metered);
+    json_open_array(j, "addresses");
+    for (size_t i = 0; i < w->links.address_count; i++) {
+        char text[NET_ADDR_TEXT];
+        const struct link_address *a = &w->links.addresses[i];
+        if (!tells(w, a))
+            continue;
+        json_open(j, NULL);
+        json_text(j, "address", net_addr_format_ip(&a->addr, text));
+        json_int(j, "prefix", a->prefix);
+        json_text(j, "link", link_name(w, a->link));
+        json_close(j);
+    }
+    json_close_array(j);
     json_open_array(j, "networks");
     for (size_t i = 0; i < w->network_count && i < conf->network_count; i++)
         if (w->networks[i].holds)

@@ -19,8 +19,9 @@ bool password_read(const char *prompt, char out[1024])
     if (terminal) {
         struct termios hidden = shown;
         hidden.c_lflag &= ~(tcflag_t)ECHO;
-        fprintf(stderr, "%s", prompt);
+        // First, as it drops what was typed before.
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+        fprintf(stderr, "%s", prompt);
     }
     bool ok = fgets(out, 1024, stdin) != NULL;
     if (terminal) {

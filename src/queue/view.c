@@ -97,6 +97,22 @@ static void view_gateway(struct queue *q, uint32_t index, struct queue_gateway_v
         v->last_trouble = lane->trouble->outcome.text;
 }
 
+// Where it stands: as configured, else as looked up or met last.
+static void view_address(struct queue *q, const struct conf_gateway *g,
+                         struct queue_gateway_view *v)
+{
+    struct net_addr literal;
+    const struct whereabouts *w = &q->whereabouts[g->index];
+    if (g->kind == GATEWAY_DIRECT || g->unix_path != NULL)
+        return;
+    if (g->pinned_count > 0)
+        net_addr_format_ip(&g->pinned[0], v->address);
+    else if (net_addr_parse_ip(str_of(g->host), &literal))
+        net_addr_format_ip(&literal, v->address);
+    else if (w->count > 0)
+        net_addr_format_ip(&w->all[w->count - 1], v->address);
+}
+
 size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max)
 {
     size_t n = 0;
@@ -108,6 +124,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
             view_direct(q, i, v);
         else
             view_gateway(q, i, v);
+        view_address(q, &q->conf->gateways[i], v);
         health_view(q, i, v);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }

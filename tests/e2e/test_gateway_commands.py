@@ -101,6 +101,17 @@ def test_quotas_are_shown_with_their_end(make):
     assert "1 of 5,000 today" in w.run("gateway", "list", check=0).out
 
 
+def test_status_shows_addresses_with_their_prefixes_and_that_of_the_way_out(site):
+    w = site.waypost
+    where = w.json("status")["where"]
+    status = w.run("status", check=0).out
+    for a in where["addresses"][:4]:
+        assert f"{a['address']}/{a['prefix']} on {a['link']}" in status
+    assert where["addresses"] or "address   N/A" in status
+    assert "way out   first 127.0.0.1 (by priority)" in status
+    assert next(g for g in w.json("status")["gateways"] if g["name"] == "first")["address"] == "127.0.0.1"
+
+
 def test_status_check_is_for_monitoring(make):
     peer = make.peer()
     w = make.waypost({"only": peer.gateway()})
@@ -136,6 +147,7 @@ def test_status_says_where_and_why_mail_waits(site):
     status = until("it waits for its gateway", lambda: (
         lambda t: t if "office" in t and "waits" in t else None)(w.run("status", check=0).out))
     assert "way out   first" in status and "1 message in" in status
+    assert "1 for network office (gateway far)" in status
     assert len(status.splitlines()) <= 24
 
 
