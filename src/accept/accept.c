@@ -20,6 +20,55 @@ struct accept_change {
     size_t kept_count, kept_room;
 };
 
+// ---- Counting. ----
+
+static struct counts *counts_new(void)
+{
+    struct counts *c = xcalloc(1, sizeof(*c));
+    atomic_store(&c->refs, 1);
+    return c;
+}
+
+static void counts_unref(struct counts *c)
+{
+    if (atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < TALLIES; i++)
+        xfree((void *)atomic_load(&c->tallies[i].name));
+    xfree(c);
+}
+
+// Loops look for one and the same at once, so a free one is taken by an exchange.
+static struct tally *tally_of(struct counts *c, const char *name)
+{
+    const char *own = NULL;
+    struct tally *t = c->tallies;
+    for (; t < &c->tallies[TALLIES - 1]; t++) {
+        const char *there = atomic_load(&t->name);
+        if (there == NULL) {
+            own = own != NULL ? own : xstrdup(name);
+            if (atomic_compare_exchange_strong(&t->name, &there, own))
+                return t;
+        }
+        if (strcmp(there, name) == 0)
+            break;
+    }
+    xfree((void *)own);
+    return t;
+}
+
+void accept_counts(const struct accept *a, const char *listener, struct accept_counts *out)
+{
+    struct tally *t = tally_of(a->counts, listener);
+    *out = (struct accept_counts){
+        .open = atomic_load(&t->open),
+        .connections = atomic_load(&t->connections),
+        .turned_away = atomic_load(&t->turned_away),
+        .messages = atomic_load(&t->messages),
+        .refused = atomic_load(&t->refused),
+    };
+}
+
 // ---- Points. ----
 
 static void on_connection(void *ctx, struct stream *stream)
@@ -90,6 +139,7 @@ static bool point_open(struct accept *a, struct accept_change *c, const struct n
     p->at = *at;
     p->conf = conf_ref(c->conf);
     p->set = set;
+    p->tally = tally_of(a->counts, set->name);
     p->submit = set == &a->submit_set;
     p->tls = tls != NULL ? tls_server_ref(tls) : NULL;
     list_append(&c->fresh, &p->link);
@@ -191,6 +241,7 @@ static void adopt_kept(struct accept_change *c, struct kept *k, struct link *poi
     conf_unref(&p->conf);
     p->conf = conf_ref(c->conf);
     p->set = k->set;
+    p->tally = tally_of(p->accept->counts, k->set->name);
     if (p->tls != NULL)
         tls_server_unref(&p->tls);
     p->tls = k->tls;
@@ -257,20 +308,7 @@ bool accept_open_unix(struct accept *a, struct err *err)
     return false;
 }
 
-// ---- Counting. ----
-
-static struct counts *counts_new(void)
-{
-    struct counts *c = xcalloc(1, sizeof(*c));
-    atomic_store(&c->refs, 1);
-    return c;
-}
-
-static void counts_unref(struct counts *c)
-{
-    if (atomic_fetch_sub(&c->refs, 1) == 1)
-        xfree(c);
-}
+// ---- Joining and ending. ----
 
 void accept_join(struct accept *a, const struct accept *first)
 {
@@ -278,6 +316,10 @@ void accept_join(struct accept *a, const struct accept *first)
     counts_unref(a->counts);
     a->counts = first->counts;
     atomic_fetch_add(&a->counts->refs, 1);
+    struct point *p;
+    list_each (&a->points, p, struct point, link) {
+        p->tally = tally_of(a->counts, p->set->name);
+    }
 }
 
 static void on_stop_check(void *ctx)

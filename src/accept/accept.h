@@ -53,5 +53,15 @@ void accept_stop(struct accept *a, void (*stopped)(void *ctx), void *ctx);
 void accept_free(struct accept **accept);
 
 size_t accept_sessions(const struct accept *a);
+
+// What came to a listener since the start of the process, all its loops together. Any thread.
+struct accept_counts {
+    uint32_t open;        // connections now
+    uint64_t connections; // all that came
+    uint64_t turned_away; // of them: not allowed, or too many at once
+    uint64_t messages;    // taken, on disk
+    uint64_t refused;     // senders, recipients and messages refused by the rules, or for now
+};
+void accept_counts(const struct accept *a, const char *listener, struct accept_counts *out);
 // The address the listener `name` was bound to first, for tests with port 0; NULL when unknown.
 const struct net_addr *accept_addr(const struct accept *a, const char *name);

@@ -14,7 +14,16 @@
 
 enum {
     COUNT_SLOTS = 16384, // clients are counted by a hash of their address
+    TALLIES = 1024,      // names of listeners there ever were; what comes later shares the last
     LOGIN_FAILURES = 5,  // then 421
+};
+
+// Of the listeners of one name. A tally stays where it is until the end: listeners come and go with
+// reloads, sessions outlive them.
+struct tally {
+    _Atomic(const char *) name; // owned; NULL: free, and so are all behind it
+    atomic_uint open;
+    atomic_uint_least64_t connections, turned_away, messages, refused;
 };
 
 // Shared by the loops of the process: connections, all, by listener, and by client.
@@ -22,7 +31,7 @@ struct counts {
     atomic_uint refs;
     atomic_uint sessions;
     atomic_uint clients[COUNT_SLOTS];
-    atomic_uint listeners[COUNT_SLOTS]; // by a hash of the name
+    struct tally tallies[TALLIES];
 };
 
 // One address listened on.
@@ -33,6 +42,7 @@ struct point {
     struct listener *listener;
     struct conf *conf; // a reference; owns `set`
     const struct conf_listener *set;
+    struct tally *tally;
     struct tls_server *tls; // NULL: none
     bool submit;            // the socket for programs of this machine
     bool said;              // that it listens
@@ -73,6 +83,7 @@ struct session {
     struct accept *accept;
     struct conf *conf; // a reference
     const struct conf_listener *set;
+    struct tally *tally;
     struct tls_server *tls;
     struct stream *stream;
     struct smtp_server *machine;
@@ -85,7 +96,7 @@ struct session {
     int64_t content_ms;         // when the message under way began to come; 0: none
     int64_t fruit_ms;           // when mail last moved on: a sender, recipient or piece taken
     uint64_t progress;
-    uint32_t slot, listener_slot; // in counts
+    uint32_t slot; // in counts.clients
     uint32_t messages;
     unsigned login_failures;
     bool eof;

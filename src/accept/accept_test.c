@@ -446,6 +446,12 @@ static void test_policy(void **state)
     ask(fd, "DATA\r\n", "354");
     ask(fd, "bare\nline\r\n.\r\n", "550 5.6.11");
     no_message(&w);
+    struct accept_counts n, other;
+    accept_counts(w.accept, "test", &n);
+    accept_counts(w.accept, "no such", &other);
+    assert_true(n.open == 1 && n.connections == 1 && n.turned_away == 0 && n.messages == 0);
+    assert_int_equal(n.refused, 4); // two senders, one recipient, one message
+    assert_true(other.connections == 0 && other.refused == 0);
     close(fd);
     world_close(&w);
 }
@@ -615,6 +621,52 @@ static void test_refused_recipients(void **state)
     ask(fd, "Subject: x\r\n\r\n.\r\n", "250");
     wait_message(&w);
     close(fd);
+    world_close(&w);
+}
+
+static struct accept *joined;
+
+static void join(struct world *w)
+{
+    struct err err;
+    joined = accept_new(w->sessions, w->conf, w->store, &err);
+    assert_non_null(joined);
+    accept_join(joined, w->accept);
+}
+
+static void leave(struct world *w)
+{
+    accept_free(&joined);
+}
+
+// Loops count together, whichever serves; the counts outlive a listener and a reload.
+static void test_counts(void **state)
+{
+    struct world w = {0};
+    struct accept_counts n;
+    world_open(&w);
+    on_loop(&w, join);
+    int one = dial_port(accept_addr(w.accept, "test")->port);
+    int two = dial_port(accept_addr(joined, "test")->port);
+    expect(one, "220");
+    expect(two, "220");
+    ask(two, "HELO c\r\n", "250");
+    ask(two, "MAIL FROM:<a@b>\r\n", "250");
+    ask(two, "RCPT TO:<c@d>\r\n", "250");
+    ask(two, "DATA\r\n", "354");
+    ask(two, "\r\n.\r\n", "250");
+    wait_message(&w);
+    for (int i = 0; i < 2; i++) {
+        accept_counts(i == 0 ? w.accept : joined, "test", &n);
+        assert_true(n.open == 2 && n.connections == 2 && n.messages == 1 && n.refused == 0);
+    }
+    ask(two, "QUIT\r\n", "221");
+    expect(two, "");
+    close(two);
+    on_loop(&w, leave);
+    accept_counts(w.accept, "test", &n);
+    assert_true(n.open == 1 && n.connections == 2 && n.messages == 1);
+    close(one);
     world_close(&w);
 }
 
@@ -1204,6 +1256,7 @@ int main(void)
         cmocka_unit_test(test_stranger),
         cmocka_unit_test(test_denied),
         cmocka_unit_test(test_refused_recipients),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_submit_socket),
         cmocka_unit_test(test_limits),

@@ -44,10 +44,10 @@ static bool count_in(struct session *s, const struct net_addr *peer, char why[WH
     struct counts *c = s->accept->counts;
     const struct conf_listener *set = s->set;
     s->slot = (uint32_t)map_hash(peer->bytes, sizeof(peer->bytes)) % COUNT_SLOTS;
-    s->listener_slot = (uint32_t)map_hash(set->name, strlen(set->name)) % COUNT_SLOTS;
     unsigned all = atomic_fetch_add(&c->sessions, 1) + 1;
     unsigned client = atomic_fetch_add(&c->clients[s->slot], 1) + 1;
-    unsigned here = atomic_fetch_add(&c->listeners[s->listener_slot], 1) + 1;
+    unsigned here = atomic_fetch_add(&s->tally->open, 1) + 1;
+    atomic_fetch_add(&s->tally->connections, 1);
     uint32_t per_client = set->connections_per_client;
     why[0] = '\0';
     if (all > LIMIT_SESSIONS)
@@ -72,7 +72,7 @@ static void count_out(struct session *s)
     struct counts *c = s->accept->counts;
     atomic_fetch_sub(&c->sessions, 1);
     atomic_fetch_sub(&c->clients[s->slot], 1);
-    atomic_fetch_sub(&c->listeners[s->listener_slot], 1);
+    atomic_fetch_sub(&s->tally->open, 1);
 }
 
 static void name_client(struct session *s)
@@ -322,6 +322,7 @@ static void make_settings(struct session *s, bool must_login)
 
 static void turn_away(struct session *s, const char *line)
 {
+    atomic_fetch_add(&s->tally->turned_away, 1);
     if (s->set->tls != LISTEN_TLS_IMPLICIT)
         stream_write(s->stream, line, strlen(line));
     stream_close(&s->stream, true);
@@ -366,6 +367,7 @@ void session_begin(struct point *point, struct stream *stream)
     s->accept = a;
     s->conf = conf_ref(point->conf);
     s->set = point->set;
+    s->tally = point->tally;
     s->tls = point->tls != NULL ? tls_server_ref(point->tls) : NULL;
     s->stream = stream;
     s->began_ms = s->moved_ms = s->fruit_ms = loop_now_ms(a->loop);

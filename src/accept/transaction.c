@@ -24,6 +24,7 @@ struct transaction {
     struct store_commit commit; // first
     struct accept *accept;
     struct session *session; // NULL: gone, only while the commit is under way
+    struct tally *tally;
     struct arena *arena;
     struct envelope envelope;
     uint64_t id;
@@ -75,6 +76,13 @@ static int refuse_for_now(struct smtp_server_reply *reply, const struct err *why
     return -1;
 }
 
+static int counted(struct session *s, int verdict)
+{
+    if (verdict < 0)
+        atomic_fetch_add(&s->tally->refused, 1);
+    return verdict;
+}
+
 // The world failed in the middle of a message.
 static int refuse_store(struct accept *a, struct smtp_server_reply *reply, const struct err *err)
 {
@@ -123,7 +131,7 @@ static void on_origin(void *ctx, enum origin origin)
     log_info("refused", 0, "sender <%.*s> from client %s at %s: the domain %s", STR_FMT(sender),
              s->client, s->set->name, why);
     transaction_drop(s);
-    session_answer(s, -1, &reply);
+    session_answer(s, counted(s, -1), &reply);
 }
 
 // True: the answer comes later.
@@ -144,18 +152,19 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
     struct err why = {0};
     if (!store_accepting(a->store, &why) ||
         (a->may_accept != NULL && !a->may_accept(a->gate_ctx, &why)))
-        return refuse_for_now(reply, &why);
+        return counted(s, refuse_for_now(reply, &why));
     struct str sender = address_str(mail->sender);
     if (s->set->from_count > 0 && !matches(s->set->from, s->set->from_count, sender)) {
         smtp_server_reply_set(reply, 550, "5.7.1",
                               "sender not allowed here; add it to listeners.%s.from", s->set->name);
-        return -1;
+        return counted(s, -1);
     }
     struct arena *arena = arena_new();
     struct transaction *t = arena_alloc(arena, sizeof(*t));
     t->arena = arena;
     t->accept = a;
     t->session = s;
+    t->tally = s->tally;
     t->size_hint = mail->params->has_size ? mail->params->size : 0;
     t->envelope = (struct envelope){
         .sender = arena_dup(arena, sender),
@@ -234,14 +243,14 @@ static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_s
                               s->set->name);
         log_info("refused", 0, "recipient <%.*s> from client %s at %s (refuse_to)",
                  STR_FMT(address), s->client, s->set->name);
-        return -1;
+        return counted(s, -1);
     }
     if (s->set->to_count > 0 &&
         !matches(s->set->to, s->set->to_count, address_str(rcpt->address))) {
         smtp_server_reply_set(reply, 550, "5.7.1",
                               "recipient not allowed here; add it to listeners.%s.to",
                               s->set->name);
-        return -1;
+        return counted(s, -1);
     }
     *envelope_add(&t->envelope, t->arena) = (struct envelope_rcpt){
         .address = arena_dup(t->arena, address),
@@ -389,14 +398,14 @@ static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_
     t->octets += len;
     s->fruit_ms = loop_now_ms(t->accept->loop);
     if (t->header == NULL)
-        return append(t, bytes, len, reply);
+        return counted(s, append(t, bytes, len, reply));
     header_scan_feed(t->header, bytes, len);
     if (!header_fits(t, reply))
-        return -1;
+        return counted(s, -1);
     int taken = append_behind_trace(t, bytes, len, reply);
     if (t->header->ended)
         header_done(t);
-    return taken;
+    return counted(s, taken);
 }
 
 static void accepted(struct transaction *t)
@@ -419,6 +428,7 @@ static void committed(struct store_commit *commit)
     char id[ID_TEXT_SIZE];
     if (commit->ok) {
         accepted(t);
+        atomic_fetch_add(&t->tally->messages, 1);
         smtp_server_reply_set(&reply, 250, "2.0.0", "%s accepted, on disk", id_format(t->id, id));
     } else {
         verdict = refuse_store(a, &reply, &commit->err);
@@ -433,6 +443,7 @@ static void committed(struct store_commit *commit)
     s->content_ms = 0;
     s->fruit_ms = loop_now_ms(a->loop);
     s->messages += verdict > 0;
+    counted(s, verdict);
     session_answer(s, verdict, &reply);
 }
 
@@ -467,7 +478,7 @@ static int on_end(void *ctx, struct smtp_server_reply *reply)
     int taken = t->header != NULL ? end_header(t, reply) : 1;
     if (taken < 0) {
         transaction_drop(s);
-        return -1;
+        return counted(s, -1);
     }
     if (t->envelope.body == BODY_7BIT && smtp_server_saw_8bit(s->machine))
         t->envelope.body = BODY_8BITMIME;

@@ -280,6 +280,7 @@ static void status_json(struct reply *r, const struct status *st)
         json_close(&j);
     }
     json_close_array(&j);
+    listeners_json(r, &j);
     gateways_json(r, &j, &st->gateways);
     json_close(&j);
     reply_text(r, buf_str(&out));

@@ -103,6 +103,8 @@ void queue_pages_next(void *ctx); // of queue_each
 void cmd_status(struct reply *r);
 void cmd_reload(struct reply *r);
 void cmd_stop(struct reply *r);
+void cmd_listener_list(struct reply *r);
+void listeners_json(struct reply *r, struct json *j); // the array `listeners`
 void cmd_gateway_list(struct reply *r);
 void cmd_gateway_show(struct reply *r);
 void cmd_gateway_test(struct reply *r);

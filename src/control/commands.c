@@ -26,6 +26,8 @@ const struct command control_commands[] = {
     {"network learn", "NAME", NULL, 1, 1, FOR_OPERATORS, cmd_network_learn},
     {"network", "", "where this machine is: addresses, and which networks hold", 0, 0, FOR_OWNERS,
      cmd_network},
+    {"listener list", "", "the ways in: limits, what came, what was refused", 0, 0, FOR_OPERATORS,
+     cmd_listener_list},
     {"gateway list", "", "the ways out and how they are; * is the one mail takes now", 0, 0,
      FOR_OPERATORS, cmd_gateway_list},
     {"gateway show", "NAME", "everything about one", 1, 1, FOR_OPERATORS, cmd_gateway_show},

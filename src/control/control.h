@@ -20,6 +20,12 @@
 #include "sys/loop.h"
 
 struct control;
+// Of one listener since the start; `turned_away` are connections, `refused` what was refused over
+// others: senders, recipients, messages.
+struct control_listener {
+    uint32_t open;
+    uint64_t connections, turned_away, messages, refused;
+};
 struct control_parts {
     struct loop *loop;
     struct queue *queue;
@@ -28,6 +34,7 @@ struct control_parts {
     void (*reload)(void *ctx, void (*done)(void *done_ctx, bool ok, const char *text),
                    void *done_ctx);
     void (*stop)(void *ctx); // orderly end of the daemon
+    void (*listener)(void *ctx, const char *name, struct control_listener *out);
     void *ctx;
     int64_t started_ms; // wall clock
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // serve: the daemon in the foreground.
+#include "accept/accept.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -221,6 +222,20 @@ static void on_signal(void *ctx, int signo)
         reload(s, say_reload, s);
 }
 
+// ---- What came in ----
+
+static void look_at_listener(void *ctx, const char *name, struct control_listener *out)
+{
+    struct server *s = ctx;
+    struct accept_counts c;
+    daemon_listener(s->daemon, name, &c);
+    *out = (struct control_listener){.open = c.open,
+                                     .connections = c.connections,
+                                     .turned_away = c.turned_away,
+                                     .messages = c.messages,
+                                     .refused = c.refused};
+}
+
 // ---- Start ----
 
 static void ready(struct server *s)
@@ -254,6 +269,7 @@ static bool start(struct server *s, struct err *err)
                                   .store = daemon_store(s->daemon),
                                   .reload = reload,
                                   .stop = stop,
+                                  .listener = look_at_listener,
                                   .ctx = s,
                                   .started_ms = clock_wall_ms()};
     s->control = control_new(s->conf, &parts, err);

@@ -118,6 +118,7 @@ static const struct {
     const char *words[12];
 } groups[] = {
     {"mail", {"send", "log", "queue", NULL}},
+    {"ways in", {"listener list", NULL}},
     {"ways out", {"gateway", "route", "network", "network learn", NULL}},
     {"the daemon", {"serve", "status", "config", "reload", "stop", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},

@@ -522,6 +522,11 @@ struct queue *daemon_queue(struct daemon *d)
     return d->queue;
 }
 
+void daemon_listener(struct daemon *d, const char *name, struct accept_counts *out)
+{
+    accept_counts(d->loops[0].accept, name, out); // they count together
+}
+
 struct store *daemon_store(struct daemon *d)
 {
     return d->store;

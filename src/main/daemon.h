@@ -26,5 +26,7 @@ void daemon_reload(struct daemon *d, struct conf *conf,
 
 struct queue;
 struct queue *daemon_queue(struct daemon *d);
+struct accept_counts;
+void daemon_listener(struct daemon *d, const char *name, struct accept_counts *out);
 struct store;
 struct store *daemon_store(struct daemon *d);

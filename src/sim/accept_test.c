@@ -262,11 +262,16 @@ static void connections_of_a_client_are_counted(void **state)
     }
     assert_int_equal(refused, 1);
     assert_false(c[3].over);
+    struct accept_counts n;
+    accept_counts(daemon_.accept, "test", &n);
+    assert_true(n.connections == 4 && n.turned_away == 1 && n.open == 3);
     for (int i = 0; i < 4; i++)
         client_end(&c[i]);
     // And counted out again.
     run_for(10 * SECOND);
     assert_int_equal(accept_sessions(daemon_.accept), 0);
+    accept_counts(daemon_.accept, "test", &n);
+    assert_true(n.connections == 4 && n.turned_away == 1 && n.open == 0);
     client_begin(&c[0], "10.0.0.1", false);
     run_for(10 * SECOND);
     expect(&c[0], "220 ");

@@ -50,7 +50,7 @@ def said(site, *args, status=0):
 
 
 @pytest.mark.parametrize("words", [
-    ["status"], ["queue", "list"], ["queue", "show", "SLOW"], ["log"], ["log", "WENT"], ["gateway", "list"],
+    ["status"], ["queue", "list"], ["queue", "show", "SLOW"], ["log"], ["log", "WENT"], ["gateway", "list"], ["listener", "list"],
     ["route", "explain", "SLOW"], ["route", "show"], ["route", "detours"], ["gateway", "show", "isp"], ["gateway", "auto"],
     ["config", "check"], ["config", "explain", "queue.retry"], ["version"],
 ], ids=lambda words: " ".join(words))
@@ -68,6 +68,8 @@ def test_every_field_is_documented(site, words):
         fields |= documented("queue list")
     if title in ("status", "gateway show"):
         fields |= documented("gateway list")
+    if title == "status":
+        fields |= documented("listener list")
     for value in said(site, *args):
         assert names_of(value) <= fields, names_of(value) - fields
 

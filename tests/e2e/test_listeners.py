@@ -88,3 +88,33 @@ def test_sender_domain(make, names):
     names.stop()
     assert hand_in(w, strict, sender="a@other.good.test").startswith(b"250")
     sink.await_message(count=10)
+
+
+def test_counts(make):
+    sink = make.peer()
+    port, lan = listener(clients=["127.0.0.0/8"], deny=["127.0.0.5"], refuse_to=["no@sink.test"], connections=9)
+    other, quiet = listener()
+    w = make.waypost({"sink": sink.gateway()}, listeners={"lan": lan, "quiet": quiet})
+
+    def counts(name="lan"):
+        return next(c for c in w.json("listener", "list")["listeners"] if c["name"] == name)
+
+    assert counts() == {"name": "lan", "addresses": [f"127.0.0.1:{port}"], "open": 0, "connections": 0, "turned_away": 0,
+                        "messages": 0, "refused": 0, "limit": 9, "limit_per_client": 200}
+    banner(port, "127.0.0.5")
+    with w.connect(port) as c:
+        c.say("EHLO client.test")
+        assert c.hand_in(message()).startswith(b"250")
+        assert c.hand_in(message(), rcpt="no@sink.test").startswith(b"550")
+        assert (counts()["open"], counts()["messages"]) == (1, 1)
+        c.say("QUIT")
+        assert c.line() == b""
+    w.run("reload", check=0)
+    seen = counts()
+    assert [seen[k] for k in ("open", "connections", "turned_away", "messages", "refused")] == [0, 2, 1, 1, 1]
+    assert counts("quiet")["connections"] == 0
+    w.run("sendmail", "b@sink.test", input=b"Subject: x\n\nx\n", check=0)
+    assert counts("submit")["messages"] == 1
+    assert w.json("status")["listeners"] == w.json("listener", "list")["listeners"]
+    shown = w.run("listener", "list", check=0).out
+    assert "LISTENER" in shown and f"127.0.0.1:{port}" in shown and "0/9" in shown
