@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: ISC
-// The gateway picked by hand. It is kept in the state as "UNTIL NETWORKS NAME": a wall clock time
-// (0: none), and the set of networks that held, as numbers.
+// The gateway picked by hand. It is kept in the state as "UNTIL PLACE NAME": a wall clock time
+// (0: none), and the mark of the place where it was (watch_mark).
 #include "queue/queue_int.h"
 #include "base/mem.h"
 #include "spool/state.h"
@@ -9,12 +9,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static uint64_t place_mark(const struct queue *q)
+{
+    return q->where != NULL ? watch_mark(q->where, q->conf) : 0;
+}
+
 static void keep(struct queue *q)
 {
     char text[256] = "";
     if (q->place.picked != UINT32_MAX)
         snprintf(text, sizeof(text), "%" PRId64 " %" PRIu64 " %.200s", q->picked_until_ms,
-                 q->picked_networks, q->conf->gateways[q->place.picked].name);
+                 q->picked_place, q->conf->gateways[q->place.picked].name);
     if (q->parts.state != NULL)
         state_set(q->parts.state, "picked", str_of(text));
 }
@@ -23,7 +28,7 @@ static void pick(struct queue *q, uint32_t gateway)
 {
     const struct conf_choice *choice = &q->conf->choice;
     q->place.picked = gateway;
-    q->picked_networks = q->place.networks;
+    q->picked_place = place_mark(q);
     q->picked_until_ms =
         choice->sticky == STICKY_TIME && choice->sticky_ms > 0 ? q->now_ms + choice->sticky_ms : 0;
     keep(q);
@@ -108,7 +113,7 @@ void pick_check(struct queue *q)
     if (pick_due(q) <= q->now_ms)
         why = "its time is over";
     else if (q->conf->choice.sticky == STICKY_NETWORK && q->where != NULL && !q->place.offline &&
-             q->place.networks != q->picked_networks)
+             place_mark(q) != q->picked_place)
         why = "the network is another";
     if (why == NULL)
         return;
@@ -139,11 +144,10 @@ void pick_reload(struct queue *q, const struct conf *before)
 void pick_start(struct queue *q)
 {
     struct str value = q->parts.state != NULL ? state_get(q->parts.state, "picked") : STR("");
-    struct str until, networks;
+    struct str until, place;
     uint64_t until_ms;
-    if (!str_split(&value, ' ', &until) || !str_split(&value, ' ', &networks) ||
-        !str_u64(until, INT64_MAX, &until_ms) ||
-        !str_u64(networks, UINT64_MAX, &q->picked_networks))
+    if (!str_split(&value, ' ', &until) || !str_split(&value, ' ', &place) ||
+        !str_u64(until, INT64_MAX, &until_ms) || !str_u64(place, UINT64_MAX, &q->picked_place))
         return;
     const struct conf_gateway *g = conf_gateway_find(q->conf, value);
     if (g == NULL || !g->enabled)

@@ -194,8 +194,8 @@ struct queue {
     int64_t replan_ms; // mono; of the latest beginning of planning all anew; 0: it is over
     uint32_t chosen;   // the gateway ordinary mail takes, UINT32_MAX: none, or not known yet
     bool chosen_known;
-    int64_t picked_until_ms;  // wall clock; 0: no end by time
-    uint64_t picked_networks; // that held when it was picked
+    int64_t picked_until_ms; // wall clock; 0: no end by time
+    uint64_t picked_place;   // watch_mark of where it was picked
     struct lane aside;
     struct heap twins;      // mono ms
     struct map *exchangers; // of domains that rules or detours asked for

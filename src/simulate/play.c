@@ -23,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { DAY_MS = 24 * 3600 * 1000 };
+
 static struct {
     const struct story *story;
     const char *config_name;
@@ -597,7 +599,11 @@ static void play_steps(void)
 {
     run.begin_ms = world_now_ms();
     for (const struct step *s = run.story->steps; s != NULL && !run.failed; s = s->next) {
-        spend_until(run.begin_ms + s->at_ms);
+        // Some deeds take time of their own: mail that comes every minute, a crash.
+        int64_t at_ms = run.begin_ms + s->at_ms;
+        while (s->after_ms < 0 && at_ms < world_now_ms())
+            at_ms += DAY_MS;
+        spend_until(s->after_ms >= 0 ? world_now_ms() + s->after_ms : at_ms);
         for (const struct deed *d = s->deeds; d != NULL && !run.failed; d = d->next)
             do_deed(d);
     }

@@ -166,8 +166,10 @@ static void read_time(struct reading *r, const struct yaml_node *node, struct st
     if (after != NULL && (after->kind != YAML_SCALAR || !time_parse_span(after->text, &ms)))
         wrong(r, after, "`after` takes a time such as 30s, 5m, 4h or 2d");
     step->at_ms += ms;
+    step->after_ms = ms;
     if (at == NULL)
         return;
+    step->after_ms = -1;
     if (at->kind != YAML_SCALAR || !story_clock(at->text, &ms)) {
         wrong(r, at, "`at` takes a time of day such as \"08:00\" or \"17:30:05\", in quotes");
         return;

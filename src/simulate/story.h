@@ -47,7 +47,8 @@ struct deed {
     struct deed *next;
 };
 struct step {
-    int64_t at_ms; // since the beginning
+    int64_t at_ms;    // since the beginning, when no step takes time of its own
+    int64_t after_ms; // `after`: from the end of the step before; -1: `at` a time of day
     unsigned line;
     struct deed *deeds;
     struct step *next;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // What a snapshot says of the place.
 #include "watch/place.h"
+#include "base/crc32c.h"
 
 #include <stdio.h>
 
@@ -99,6 +100,34 @@ int place_type(const struct watch_snapshot *s, const struct link_facts *link)
     if (strncmp(link->name, "ww", 2) == 0)
         return LINK_MODEM;
     return link->loopback ? -1 : LINK_ETHERNET;
+}
+
+// ---- The same place? ----
+
+static uint64_t mark_of(const void *bytes, size_t len)
+{
+    return (uint64_t)crc32c(1, bytes, len) << 32 | crc32c(2, bytes, len);
+}
+
+uint64_t watch_mark(const struct watch_snapshot *s, const struct conf *conf)
+{
+    uint64_t mark = 0; // sums do not depend on the order in which things are listed
+    for (size_t i = 0; i < s->links.address_count; i++) {
+        const struct link_address *a = &s->links.addresses[i];
+        unsigned char subnet[17] = {(unsigned char)a->prefix};
+        if (!place_usable(s, a) || a->temporary)
+            continue;
+        for (unsigned bit = 0; bit < a->prefix && bit < 128; bit++)
+            subnet[1 + bit / 8] |= a->addr.bytes[bit / 8] & (unsigned char)(0x80u >> bit % 8);
+        mark += mark_of(subnet, sizeof(subnet));
+    }
+    for (size_t i = 0; i < s->manager.count; i++)
+        if (s->manager.connections[i].ready)
+            mark += mark_of(s->manager.connections[i].uuid, strlen(s->manager.connections[i].uuid));
+    for (size_t i = 0; i < conf->network_count; i++)
+        if ((s->holding >> i & 1) != 0)
+            mark += mark_of(conf->networks[i].name, strlen(conf->networks[i].name));
+    return mark;
 }
 
 // ---- Differences ----

@@ -54,6 +54,10 @@ bool watch_holds(const struct conf_network *network, const struct watch_snapshot
 bool watch_in_subnet(const struct watch_snapshot *s, const struct net_addr *addr,
                      const struct conf_choice *choice);
 
+// Pure: a number that is another at another place, and the same again at the same one: of our
+// subnets, the connections, and the names of the networks that hold.
+uint64_t watch_mark(const struct watch_snapshot *s, const struct conf *conf);
+
 // What `waypost network` shows: links, addresses with prefixes, connections, which networks hold
 // and why others do not.
 void watch_show(const struct watch_snapshot *s, const struct conf *conf, struct buf *out);
