@@ -65,6 +65,7 @@ struct dial {
     bool unreachable; // `failure` only says that a family cannot be reached
     bool no_route;    // and IPv4, where every machine with a network has a route, is one of them
     struct outcome failure;
+    int code;      // the errno behind it
     char why[160]; // of the resolver
     struct timer stagger, limit;
     struct defer later;
@@ -296,6 +297,7 @@ static void remember(struct dial *d, const struct stream *s)
     char why[LIMIT_OUTCOME_TEXT];
     snprintf(why, sizeof(why), "%s%s", proxy, stream_error(s));
     fail(d, local ? OUTCOME_LOCAL : OUTCOME_NET, PHASE_CONNECT, why);
+    d->code = code;
     if (local)
         d->failure.scope = SCOPE_NONE;
     if (stream_peer(s)->family == NET_UNIX)
@@ -354,9 +356,12 @@ static void on_limit(void *ctx)
 {
     struct dial *d = ctx;
     char text[512];
-    snprintf(text, sizeof(text), "no answer from %s within %d s", d->host, LIMIT_CONNECT_MS / 1000);
-    if (d->failure.class == OUTCOME_OK || d->unreachable)
+    snprintf(text, sizeof(text), "no answer from %s within %d s, probably filtered", d->host,
+             LIMIT_CONNECT_MS / 1000);
+    if (d->failure.class == OUTCOME_OK || d->unreachable) {
         fail(d, OUTCOME_NET, PHASE_CONNECT, text);
+        d->code = ETIMEDOUT;
+    }
     d->unreachable = false;
     close_tries(d);
     advance(d);
@@ -492,6 +497,23 @@ size_t dial_tried(const struct dial *d)
 int64_t dial_stale_ms(const struct dial *d)
 {
     return d->known ? d->stale_ms : 0;
+}
+
+int dial_errno(const struct dial *d)
+{
+    return d->code;
+}
+
+enum names_status dial_names(const struct dial *d)
+{
+    const struct family *f6 = &d->families[V6], *f4 = &d->families[V4];
+    if (f6->status == NAMES_OK || f4->status == NAMES_OK)
+        return NAMES_OK;
+    if (f6->status == NAMES_BOGUS || f4->status == NAMES_BOGUS)
+        return NAMES_BOGUS;
+    if (f6->status == NAMES_FAILED || f4->status == NAMES_FAILED)
+        return NAMES_FAILED;
+    return f4->status;
 }
 
 void dial_free(struct dial **dial)

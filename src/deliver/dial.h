@@ -38,4 +38,8 @@ bool dial_again(struct dial *d);
 size_t dial_tried(const struct dial *d);
 // How long ago the addresses were heard of, because DNS gives no answer now; 0: they are good.
 int64_t dial_stale_ms(const struct dial *d);
+// Why it failed, for who looks for the cause: the errno behind it (ETIMEDOUT: silence until we gave
+// up; 0: it did not come to connecting), and what DNS said of the host.
+int dial_errno(const struct dial *d);
+enum names_status dial_names(const struct dial *d);
 void dial_free(struct dial **d);

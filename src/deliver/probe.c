@@ -145,9 +145,21 @@ static void finish_with(struct probing *w, enum outcome_class class, const char 
     finish(w, &o);
 }
 
+static void note_cause(struct probing *w)
+{
+    if (w->dial == NULL)
+        return;
+    w->p->names = dial_names(w->dial);
+    w->p->code = dial_errno(w->dial);
+}
+
 static void on_limit(void *ctx)
 {
-    finish_with(ctx, OUTCOME_NET, "it took too long to answer");
+    struct probing *w = ctx;
+    note_cause(w);
+    if (w->p->code == 0)
+        w->p->code = ETIMEDOUT;
+    finish_with(w, OUTCOME_NET, "it took too long to answer");
 }
 
 // ---- The dialogue ----
@@ -156,6 +168,7 @@ static void on_limit(void *ctx)
 static void go_on(struct probing *w, const struct outcome *failure)
 {
     w->last = *failure;
+    note_cause(w);
     if (w->session != NULL)
         w->p->address = (struct net_addr){0};
     deliver_session_free(&w->session);
@@ -268,10 +281,12 @@ static void on_submitted(struct post *post)
     w->p = p;
     p->work = w;
     p->address = (struct net_addr){0};
+    p->names = NAMES_OK;
+    p->code = 0;
     buf_init(&w->record, TRANSCRIPT);
     list_append(&w->probes->all, &w->link);
     timer_init(&w->limit, w->probes->loop, on_limit, w);
-    timer_start(&w->limit, LIMIT_PROBE_MS);
+    timer_start(&w->limit, p->limit_ms > 0 ? p->limit_ms : LIMIT_PROBE_MS);
     forget_times(w);
     if (p->gateway->kind != GATEWAY_DIRECT) {
         connect_host(w);

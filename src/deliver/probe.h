@@ -17,10 +17,15 @@ struct deliver_probe {
     const struct conf_gateway *gateway;
     enum conf_probe_depth depth; // TLS says EHLO too, in order to get there
     const char *domain;          // direct: whose MX; else ""
+    int64_t limit_ms;            // for all of it; 0: LIMIT_PROBE_MS
     // Out.
     struct outcome outcome;                       // OK, or what went wrong, in which phase
     int64_t connect_ms, tls_ms, ehlo_ms, auth_ms; // of each phase, -1: not reached
     struct net_addr address;                      // that answered last
+    // For who looks for the cause: what DNS said of the host, and the errno of the connection
+    // (ETIMEDOUT: silence; 0: none).
+    enum names_status names;
+    int code;
     // What the server said of itself, to know it again (an interceptor is another one): name of the
     // greeting, offers of EHLO.
     char greeting[256];

@@ -55,6 +55,8 @@ const struct main_command main_commands[] = {
     {"route lint", "[FILE] [--json]",
      "rules never reached, gateways never used, chains with no way out; exit 1 when there are any",
      cmd_route_lint},
+    {"probe", "[HOST[:PORT]]... [--domain DOMAIN] [--timeout SECONDS] [--json] | --from-outside",
+     "is mail let out of this network: which port works, else which layer is at fault", cmd_probe},
     {"setup", "[PROGRAM | --json]",
      "what is still to do until this machine's mail goes this way, or how a mail program is told; "
      "changes nothing",
@@ -119,7 +121,7 @@ static const struct {
 } groups[] = {
     {"mail", {"send", "log", "queue", NULL}},
     {"ways in", {"listener list", NULL}},
-    {"ways out", {"gateway", "route", "network", "network learn", NULL}},
+    {"ways out", {"gateway", "route", "network", "network learn", "probe", NULL}},
     {"the daemon", {"serve", "status", "config", "reload", "stop", NULL}},
     {"by other names", {"sendmail", "mailq", "newaliases", NULL}},
     {"care and trying out",

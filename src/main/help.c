@@ -85,6 +85,17 @@ static const struct help_text texts[] = {
      "  waypost gateway move backup --before isp\n"
      "  waypost gateway move isp --last\n",
      edit_options},
+    {"probe",
+     "  waypost probe                                    the gateways of the configuration\n"
+     "  waypost probe smtp.isp.example                   ports 587, 465, 25 and 2525 there\n"
+     "  waypost probe mail.example:587 203.0.113.5:25    these ports only\n"
+     "  waypost probe --domain example.org               its mail servers, as `direct` would\n"
+     "  waypost probe --from-outside                     how to see whether mail gets in here\n",
+     "  --domain DOMAIN    ask up to four of its MX, port 25\n"
+     "  --timeout SECONDS  the patience with each port (10)\n"
+     "  --json             all of it, with the dialogues\n"
+     "It says EHLO and QUIT, never a login or a message; no host is asked that nobody named.\n"
+     "exit status: 0 each host has a port that works, 69 one has none\n"},
     {"network",
      "  waypost network\n"
      "  waypost network learn office --write             remember this place\n",

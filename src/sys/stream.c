@@ -18,6 +18,7 @@
 #include "sys/stream.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "sys/icmp.h"
 #include "sys/sockaddr.h"
 #include "sys/stream_int.h"
 #include "sys/tls_int.h"
@@ -102,6 +103,9 @@ static void say_errno(struct stream *s, int code)
     case EPIPE: snprintf(text, sizeof(text), "connection closed by %s", peer); break;
     case ETIMEDOUT: snprintf(text, sizeof(text), "no answer from %s", peer); break;
     case EHOSTUNREACH: snprintf(text, sizeof(text), "no route to %s", peer); break;
+    case EACCES:
+        snprintf(text, sizeof(text), "connections to %s are forbidden on this machine", peer);
+        break;
     case ENETUNREACH:
     case ENETDOWN: snprintf(text, sizeof(text), "the network of %s is unreachable", peer); break;
     case EADDRNOTAVAIL:
@@ -136,6 +140,34 @@ static void say_errno(struct stream *s, int code)
     }
     say(s, text);
     s->error_code = code;
+}
+
+// The same for a connection that did not come about, where a packet filter may have spoken.
+static void say_unconnected(struct stream *s, int code)
+{
+    struct icmp_word word;
+    char peer[NET_ADDR_TEXT], from[NET_ADDR_TEXT], text[512];
+    bool asked =
+        code == EHOSTUNREACH || code == ENETUNREACH || code == ECONNREFUSED || code == EACCES;
+    if (!asked || s->peer.family == NET_UNIX || !icmp_heard(s->watch.fd, &word)) {
+        say_errno(s, code);
+        return;
+    }
+    bool itself = word.from.family == NET_NONE || net_addr_same_ip(&word.from, &s->peer);
+    net_addr_format(&s->peer, peer);
+    net_addr_format_ip(itself ? &s->peer : &word.from, from);
+    if (word.prohibited)
+        snprintf(text, sizeof(text),
+                 "connections to %s are administratively prohibited by a packet filter at %s", peer,
+                 from);
+    else if (code == ECONNREFUSED && !itself)
+        snprintf(text, sizeof(text), "connection to %s refused on the way, by %s", peer, from);
+    else {
+        say_errno(s, code);
+        return;
+    }
+    say(s, text);
+    s->error_code = word.prohibited ? EACCES : code;
 }
 
 // ---- turns
@@ -454,7 +486,9 @@ static void read_tls(struct stream *s)
 static void end_of_data(struct stream *s)
 {
     if (s->write_errno != 0) {
-        if (!s->error_tls)
+        if (!s->error_tls && s->connecting)
+            say_unconnected(s, s->write_errno);
+        else if (!s->error_tls)
             say_errno(s, s->write_errno);
         fail(s);
         return;

@@ -81,7 +81,9 @@ const struct net_addr *stream_local(const struct stream *s);
 // A sentence: "connection refused by 192.0.2.1:25", "the certificate for a.example expired on ...".
 // After STREAM_EOF: "", or that the TLS connection was cut without its proper end.
 const char *stream_error(const struct stream *s);
-int stream_errno(const struct stream *s); // the errno behind it, 0 for none (TLS)
+// The errno behind it, 0 for none (TLS). EACCES: a packet filter said that it forbids the
+// connection (ICMP), or this machine's own rules do.
+int stream_errno(const struct stream *s);
 bool stream_error_is_tls(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 const char *
