@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: ISC
-// Look-ups for another loop: the conductor asks who takes the mail of a domain, and where a gateway
-// stands.
+// Look-ups for another loop: the conductor asks who takes the mail of a domain.
 #pragma once
 
 #include "deliver/deliver.h"
@@ -10,11 +9,6 @@
 // answer is borrowed for the call. `d` must take messages still: its loop has not ended.
 void deliver_lookup_mx(struct deliver *d, const char *domain, struct loop *home,
                        void (*done)(void *ctx, const struct mx_answer *answer), void *ctx);
-
-// The addresses of a host, IPv4 and IPv6, port 0; none when they are not to be had for now.
-void deliver_lookup_host(struct deliver *d, const char *host, struct loop *home,
-                         void (*done)(void *ctx, const struct net_addr *addrs, size_t count),
-                         void *ctx);
 
 // ---- Between this and deliver.c ----
 struct lookups; // of one deliver

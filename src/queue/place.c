@@ -6,6 +6,7 @@
 // change of way is seen.
 #include "queue/queue_int.h"
 #include "base/mem.h"
+#include "deliver/addresses.h"
 #include "deliver/lookup.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -69,75 +70,17 @@ static void judge_subnet(struct queue *q, const struct conf_gateway *g)
     queue_replan(q);
 }
 
-void queue_gateway_address(struct queue *q, const char *gateway, const struct net_addr *addr)
+// Names are answered differently inside of networks, so this comes anew at each place.
+static void on_address(void *ctx, const struct deliver_address *heard)
 {
-    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(gateway));
-    struct whereabouts *w = g != NULL ? &q->whereabouts[g->index] : NULL;
-    for (size_t i = 0; w != NULL && i < w->count; i++)
-        if (net_addr_same_ip(&w->all[i], addr))
-            return;
-    if (w == NULL)
-        return;
-    w->all[w->count < LIMIT_ADDRESSES ? w->count++ : 0] = *addr;
-    judge_subnet(q, g);
-}
-
-// ---- Finding out where gateways stand ----
-
-struct where_question {
-    struct queue *q;
-    char *gateway, *host; // it may be another when the answer comes, or gone
-};
-
-static void ask_where(struct queue *q, const struct conf_gateway *g);
-
-static void on_where(void *ctx, const struct net_addr *addrs, size_t count)
-{
-    struct where_question *x = ctx;
-    struct queue *q = x->q;
-    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(x->gateway));
-    bool same = g != NULL && strcmp(g->host, x->host) == 0;
-    xfree(x->gateway);
-    xfree(x->host);
-    xfree(x);
-    q->lookups--;
-    queue_check_idle(q);
-    struct whereabouts *w = same ? &q->whereabouts[g->index] : NULL;
-    if (w == NULL)
-        return;
-    w->asking = false;
-    if (count > 0) {
-        memcpy(w->all, addrs, count * sizeof(*addrs));
-        w->count = count;
-    }
-    if (w->place_age != q->place_age && !q->stopping)
-        ask_where(q, g);
-    judge_subnet(q, g);
-}
-
-static void ask_where(struct queue *q, const struct conf_gateway *g)
-{
+    struct queue *q = ctx;
+    const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(heard->gateway));
+    if (g == NULL || heard->count == 0)
+        return; // what was known is still the best
     struct whereabouts *w = &q->whereabouts[g->index];
-    struct net_addr ignored;
-    if (g->kind == GATEWAY_DIRECT || g->unix_path != NULL || g->pinned_count > 0 || !g->enabled ||
-        g->socks != NULL || w->asking || net_addr_parse_ip(str_of(g->host), &ignored))
-        return;
-    struct where_question *x = xcalloc(1, sizeof(*x));
-    *x = (struct where_question){q, xstrdup(g->name), xstrdup(g->host)};
-    w->asking = true;
-    w->place_age = q->place_age;
-    q->lookups++;
-    deliver_lookup_host(q->parts.delivers[0], g->host, q->parts.loop, on_where, x);
-}
-
-// In which subnet a gateway stands may differ from place to place: names are answered differently
-// inside of networks.
-static void ask_where_all(struct queue *q)
-{
-    bool useful = q->conf->choice.subnet && q->conf->choice.automatic && q->where != NULL &&
-                  !q->place.offline && !q->place.captive && q->started && !q->stopping;
-    for (size_t i = 0; useful && i < q->conf->gateway_count; i++)
-        ask_where(q, &q->conf->gateways[i]);
+    w->count = heard->count < LIMIT_ADDRESSES ? heard->count : LIMIT_ADDRESSES;
+    memcpy(w->all, heard->list, w->count * sizeof(w->all[0]));
+    judge_subnet(q, g);
 }
 
 struct watch_snapshot *queue_where(struct queue *q)
@@ -180,7 +123,6 @@ void queue_network(struct queue *q, struct watch_snapshot *now, const char *what
         deliver_moved(q->parts.delivers[i]);
     forget_trouble(q);
     exchangers_forget_trouble(q);
-    ask_where_all(q);
     log_info("network", 0, "%s; what waits is planned anew (%llu recipients)", what,
              (unsigned long long)atomic_load(&q->recipients));
     queue_replan(q);
@@ -352,7 +294,7 @@ void place_start(struct queue *q)
     q->minute_of_week = place_minute(q->now_ms);
     pick_start(q);
     detour_start(q);
-    ask_where_all(q);
+    deliver_on_address(q->parts.delivers[0], q->parts.loop, on_address, q);
 }
 
 void place_reload(struct queue *q, const struct conf *before)
@@ -374,7 +316,6 @@ void place_reload(struct queue *q, const struct conf *before)
     q->minute_of_week = place_minute(q->now_ms);
     // The snapshot was made for the networks of before.
     look_around(q, place_holding(q, q->conf));
-    ask_where_all(q);
 }
 
 void place_free(struct queue *q)

@@ -39,9 +39,6 @@ void queue_reload(struct queue *q, struct conf *conf);
 // and the timelines. The snapshot is referenced.
 struct watch_snapshot;
 void queue_network(struct queue *q, struct watch_snapshot *now, const char *what);
-// A gateway's name has this address: it may lie inside one of our subnets (AR-3). Addresses in the
-// configuration are known without this.
-void queue_gateway_address(struct queue *q, const char *gateway, const struct net_addr *addr);
 
 // May new mail come in? Any thread. False with why when too many recipients wait.
 bool queue_has_room(struct queue *q, struct err *why);

@@ -170,8 +170,6 @@ struct qjob {
 struct whereabouts {
     struct net_addr all[LIMIT_ADDRESSES];
     size_t count;
-    bool asking;
-    unsigned place_age; // when it was asked
 };
 
 // A learnt or pinned detour, beside its place in queue.detours.plan.
