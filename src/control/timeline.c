@@ -69,13 +69,26 @@ static void outcome_text(struct buf *out, const struct store_rcpt_result *result
         buf_printf(out, " (%s)", outcome_phase_name(o->phase));
 }
 
-static void consequence(struct buf *out, const struct store_rcpt_result *result, int64_t at_ms)
+// Whose words are known, and what they blame: "gmail: quota, account".
+static bool known_words(const struct reply *r, struct str gateway, const struct outcome *o,
+                        struct judge_rule *rule_out)
 {
+    const struct conf *conf = r->control->conf;
+    const struct conf_gateway *g = conf_gateway_find(conf, gateway);
+    return g != NULL && o->class != OUTCOME_OK && o->code != 0 && judge_known(o, conf, g, rule_out);
+}
+
+static void consequence(const struct reply *r, struct str gateway, struct buf *out,
+                        const struct store_rcpt_result *result, int64_t at_ms)
+{
+    struct judge_rule rule;
     char span[TIME_TEXT];
     int64_t wait = result->next_ms - at_ms;
     if (result->outcome.class == OUTCOME_OK)
         return;
     buf_printf(out, "  -> %s", judge_reason(&result->outcome));
+    if (known_words(r, gateway, &result->outcome, &rule))
+        buf_printf(out, " (words of %s)", rule.dialect);
     if (result->state != RCPT_WAITING)
         buf_printf(out, "; %s", rcpt_state_name(result->state));
     else if (wait > AT_ONCE_MS)
@@ -125,7 +138,7 @@ static void attempt(struct reply *r, const struct index_message *m, const struct
             continue;
         buf_clear(&line);
         outcome_text(&line, &e->results[i]);
-        consequence(&line, &e->results[i], e->wall_ms);
+        consequence(r, e->gateway, &line, &e->results[i], e->wall_ms);
         whose(&line, m, e, i);
         reply_line(r, "  %s  %-12.*s %s", local_time(e->wall_ms, when), STR_FMT(e->gateway),
                    buf_cstr(&line));
@@ -237,9 +250,10 @@ void timeline_list_json(struct reply *r, const struct index_message *m)
     print_json(r, &out);
 }
 
-static void result_json(struct json *j, const struct index_message *m,
-                        const struct store_rcpt_result *result)
+static void result_json(const struct reply *r, struct json *j, const struct index_message *m,
+                        struct str gateway, const struct store_rcpt_result *result)
 {
+    struct judge_rule rule;
     const struct outcome *o = &result->outcome;
     char enhanced[16];
     snprintf(enhanced, sizeof(enhanced), "%u.%u.%u", o->enhanced[0], o->enhanced[1],
@@ -253,6 +267,9 @@ static void result_json(struct json *j, const struct index_message *m,
     json_int(j, "next_ms", result->next_ms);
     json_text(j, "class", outcome_class_name(o->class));
     json_text(j, "reason", judge_reason(o));
+    bool known = known_words(r, gateway, o, &rule);
+    json_text(j, "known_as", known ? rule.dialect : NULL);
+    json_text(j, "blames", known ? judge_scope_name(rule.scope) : NULL);
     json_text(j, "phase", outcome_phase_name(o->phase));
     json_int(j, "code", o->code);
     json_text(j, "enhanced", o->enhanced[0] != 0 ? enhanced : NULL);
@@ -261,8 +278,8 @@ static void result_json(struct json *j, const struct index_message *m,
     json_close(j);
 }
 
-static void event_json(struct json *j, const struct index_message *m, const struct index_event *e,
-                       bool transcripts)
+static void event_json(const struct reply *r, struct json *j, const struct index_message *m,
+                       const struct index_event *e, bool transcripts)
 {
     static const char *const kinds[] = {
         [INDEX_ACCEPTED] = "accepted", [INDEX_ATTEMPT] = "attempt",   [INDEX_HOLD] = "hold",
@@ -276,7 +293,7 @@ static void event_json(struct json *j, const struct index_message *m, const stru
         json_str(j, "facts", e->facts);
         json_open_array(j, "results");
         for (size_t i = 0; i < e->result_count; i++)
-            result_json(j, m, &e->results[i]);
+            result_json(r, j, m, e->gateway, &e->results[i]);
         json_close_array(j);
     }
     if (e->text.len > 0)
@@ -306,7 +323,7 @@ void timeline_json(struct reply *r, const struct index_message *m, bool transcri
     json_close_array(&j);
     json_open_array(&j, "events");
     for (size_t i = 0; i < m->event_count; i++)
-        event_json(&j, m, &m->events[i], transcripts);
+        event_json(r, &j, m, &m->events[i], transcripts);
     json_close_array(&j);
     json_close(&j);
     print_json(r, &out);
