@@ -253,15 +253,40 @@ static void on_event(void *ctx, enum stream_event event)
 
 // ---- The clock. ----
 
+static int64_t patience_ms(const struct session *s, bool content)
+{
+    if (s->set->timeout_ms > 0)
+        return s->set->timeout_ms;
+    return content ? LIMIT_DATA_MS : LIMIT_COMMAND_MS;
+}
+
+// A listener that waits longer for a command also waits longer for mail.
+static int64_t fruitless_ms(const struct session *s)
+{
+    int64_t patience = patience_ms(s, false);
+    return patience > LIMIT_FRUITLESS_MS ? patience : LIMIT_FRUITLESS_MS;
+}
+
+static void say_timeout(struct session *s, bool content)
+{
+    char text[100];
+    long long seconds = patience_ms(s, content) / 1000;
+    bool minutes = seconds % 60 == 0;
+    long long n = minutes ? seconds / 60 : seconds;
+    snprintf(text, sizeof(text), "no %s came for %lld %s%s; goodbye",
+             content ? "part of the message" : "command", n, minutes ? "minute" : "second",
+             n == 1 ? "" : "s");
+    session_say_goodbye(s, 421, "4.4.2", text);
+}
+
 static void wind(struct session *s)
 {
     bool content = smtp_server_in_content(s->machine);
     int64_t now = loop_now_ms(s->accept->loop);
-    int64_t limit = content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
-    int64_t left = s->moved_ms + limit - now;
+    int64_t left = s->moved_ms + patience_ms(s, content) - now;
     if (left > LIMIT_COMMAND_MS)
         left = LIMIT_COMMAND_MS;
-    int64_t fruit = s->fruit_ms + LIMIT_FRUITLESS_MS - now;
+    int64_t fruit = s->fruit_ms + fruitless_ms(s) - now;
     if (!content && fruit < left)
         left = fruit;
     int64_t all = s->began_ms + LIMIT_SESSION_MS - now;
@@ -284,18 +309,15 @@ static void on_clock(void *ctx)
         return;
     }
     bool content = smtp_server_in_content(s->machine);
-    int64_t limit = content ? (int64_t)LIMIT_DATA_MS : (int64_t)LIMIT_COMMAND_MS;
     if (smtp_server_waiting(s->machine)) {
         s->moved_ms = s->fruit_ms = now; // our own slowness
     } else if (s->content_ms != 0 && now >= s->content_ms + LIMIT_TRANSACTION_MS) {
         session_say_goodbye(s, 421, "4.4.2", "the message took longer than an hour; goodbye");
         return;
-    } else if (now >= s->moved_ms + limit) {
-        session_say_goodbye(s, 421, "4.4.2",
-                            content ? "no part of the message came for 10 minutes; goodbye"
-                                    : "no command came for 5 minutes; goodbye");
+    } else if (now >= s->moved_ms + patience_ms(s, content)) {
+        say_timeout(s, content);
         return;
-    } else if (!content && now >= s->fruit_ms + LIMIT_FRUITLESS_MS) {
+    } else if (!content && now >= s->fruit_ms + fruitless_ms(s)) {
         session_say_goodbye(s, 421, "4.4.2", "no mail came for 10 minutes; goodbye");
         return;
     }

@@ -44,7 +44,9 @@ struct conf_listener {
     uint64_t message_size;
     uint32_t recipients;
     uint32_t connections, connections_per_client;
-    bool open_relay; // the explicit word: anyone may relay
+    int64_t timeout_ms; // without a command, or without more of a message; 0: LIMIT_COMMAND_MS and
+                        // LIMIT_DATA_MS
+    bool open_relay;    // the explicit word: anyone may relay
     bool lmtp;
 };
 

@@ -218,6 +218,38 @@ static void a_dripped_message_ends_after_an_hour(void **state)
     world_free();
 }
 
+static void the_time_of_a_listener_can_be_set(void **state)
+{
+    static const struct {
+        int64_t ms;
+        const char *command, *content;
+    } cases[] = {
+        {20 * SECOND, "no command came for 20 seconds",
+         "no part of the message came for 20 seconds"},
+        {MINUTE, "no command came for 1 minute;", "no part of the message came for 1 minute;"},
+        {30 * MINUTE, "no command came for 30 minutes",
+         "no part of the message came for 30 minutes"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct client idle, mute;
+        begin(9, (struct conf_listener){.timeout_ms = cases[i].ms});
+        int64_t from = world_now_ms();
+        client_begin(&idle, "10.0.0.1", false);
+        client_begin(&mute, "10.0.0.1", false);
+        say(&mute, "HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nSubj");
+        run_for(cases[i].ms - SECOND);
+        assert_false(idle.over || mute.over);
+        run_for(cases[i].ms / 2 + 20 * SECOND);
+        assert_true(idle.over && mute.over);
+        assert_true(idle.over_ms - from < cases[i].ms + 15 * SECOND);
+        expect(&idle, cases[i].command);
+        expect(&mute, cases[i].content);
+        client_end(&idle);
+        client_end(&mute);
+        world_free();
+    }
+}
+
 // As long as mail moves on, a session lives.
 static void a_session_that_sends_lives_on(void **state)
 {
@@ -488,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_session_without_mail_ends),
         cmocka_unit_test(a_dripped_command_is_no_progress),
         cmocka_unit_test(a_dripped_message_ends_after_an_hour),
+        cmocka_unit_test(the_time_of_a_listener_can_be_set),
         cmocka_unit_test(a_session_that_sends_lives_on),
         cmocka_unit_test(connections_of_a_client_are_counted),
         cmocka_unit_test(connections_of_all_are_counted),

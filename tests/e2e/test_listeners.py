@@ -118,3 +118,15 @@ def test_counts(make):
     assert w.json("status")["listeners"] == w.json("listener", "list")["listeners"]
     shown = w.run("listener", "list", check=0).out
     assert "LISTENER" in shown and f"127.0.0.1:{port}" in shown and "0/9" in shown
+
+
+def test_timeout(make):
+    port, lan = listener(timeout="2s")
+    w = make.waypost({"sink": make.peer().gateway()}, listeners={"lan": lan})
+    with w.connect(port) as idle, w.connect(port) as mute:
+        for command in ("EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<b@sink.test>", "DATA"):
+            mute.say(command)
+        mute.send(b"Subject: ne")
+        assert idle.reply() == b"421 4.4.2 no command came for 2 seconds; goodbye\r\n"
+        assert mute.reply() == b"421 4.4.2 no part of the message came for 2 seconds; goodbye\r\n"
+        assert idle.line() == mute.line() == b""
