@@ -252,6 +252,7 @@ struct conf {
     const char *const *dns_servers; // NULL-terminated; NULL: the system's
     const char *dns_anchor;
     const char *hosts_file;
+    int64_t dns_timeout_ms; // of a whole look-up
     enum { CONF_LOG_TEXT, CONF_LOG_JSON } log_format;
     int log_level;          // enum log_level
     const char *postmaster; // where "postmaster" and notes go; NULL: none

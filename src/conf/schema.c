@@ -193,6 +193,14 @@ const struct conf_key conf_keys[] = {
      .unset = "/etc/hosts",
      .example = "/etc/hosts",
      .help = "A file of names and addresses that go before DNS."},
+    {.path = "dns.timeout",
+     .type = CONF_TIME,
+     IN_CONF(dns_timeout_ms),
+     .fallback = "10s",
+     .min = SECOND,
+     .max = 60 * SECOND,
+     .help = "How long a look-up may take, with all its repetitions. One that fails is never the "
+             "mail's fault: it waits, and the attempt does not count."},
 
     // Listeners
     {.path = "listeners",

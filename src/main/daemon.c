@@ -126,7 +126,8 @@ static bool begin_watch(struct daemon *d, struct err *err)
 {
     struct names_settings names = {.servers = d->conf->dns_servers,
                                    .anchor_file = d->conf->dns_anchor,
-                                   .hosts_file = d->conf->hosts_file};
+                                   .hosts_file = d->conf->hosts_file,
+                                   .timeout_ms = (int)d->conf->dns_timeout_ms};
     if (d->conf->captive_url != NULL) {
         d->watch_names = names_new(d->conductor, &names, err);
         if (d->watch_names == NULL)
@@ -163,7 +164,8 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
     l->loop = loop_new("session");
     struct names_settings names = {.servers = d->conf->dns_servers,
                                    .anchor_file = d->conf->dns_anchor,
-                                   .hosts_file = d->conf->hosts_file};
+                                   .hosts_file = d->conf->hosts_file,
+                                   .timeout_ms = (int)d->conf->dns_timeout_ms};
     l->names = names_new(l->loop, &names, err);
     if (l->names == NULL)
         return false;

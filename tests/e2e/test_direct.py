@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Delivery to the recipients' own servers, by the records of a real name server."""
+import socket
+import time
+
 import pytest
 
 from lib.mail import from_token, message, name_of, parse
@@ -165,6 +168,21 @@ def test_a_dead_name_server_defers_and_its_return_delivers(make, tmp_path):
         assert w.find("returned") == []
     finally:
         n.stop()
+
+
+def test_dns_has_the_time_it_is_given_and_its_silence_never_counts(make):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:  # takes questions, gives no answer
+        mute.bind(("127.0.0.1", 0))
+        w = make.waypost({"direct": {"tls": "off"}}, queue={"expire_tries": 1, "retry": ["1s"]},
+                         dns={"servers": [f"127.0.0.1:{mute.getsockname()[1]}"], "timeout": "1s"})
+        began = time.monotonic()
+        id = w.send(message(), rcpt="u@two.test")
+        for n in (1, 2):
+            w.await_event("deferred", "class dns.* within 1 s", id=id, count=n, seconds=9)
+            assert time.monotonic() - began > n
+            w.run("queue", "retry", id, check=0)
+        shown = w.json("queue", "show", id)
+        assert [(r["state"], r["tries"]) for r in shown["recipients"]] == [("waiting", 0)]
 
 
 @pytest.mark.parametrize("domain", ["self.test", "loop.test", "[127.0.0.1]"])
