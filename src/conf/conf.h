@@ -240,10 +240,15 @@ struct conf_choice {
 // ISMail's switch (IS-9, IS-10, IS-23): made into a route behind all others when it is read.
 enum conf_smarthost_on { SMARTHOST_TEMP, SMARTHOST_PERM, SMARTHOST_BOTH };
 
+// What a file that says `version: N` may rely on: every key and word of N means in all later
+// programs what it meant then.
+enum { CONF_VERSION = 1 };
+
 struct conf {
     atomic_uint refs;
     struct arena *arena; // owns everything below
     const char *file;    // where it came from, "(built in)" without a file
+    uint32_t version;    // the file's
     const char *hostname;
     const char *spool_dir;
     const char *run_dir; // control.sock, submit.sock

@@ -375,6 +375,22 @@ static void read_replies(struct reader *r)
     r->conf->reply_count = (size_t)(reply - list);
 }
 
+// Written for a program to come: whatever else there is to say about it would mislead.
+static bool is_of_the_future(struct reader *r)
+{
+    const struct yaml_node *node = yaml_get(r->root, "version");
+    uint64_t version;
+    if (node == NULL || node->kind != YAML_SCALAR || !str_u64(node->text, UINT64_MAX, &version) ||
+        version <= CONF_VERSION)
+        return false;
+    reader_error(r, node,
+                 "this file is written for version %llu of the configuration, and this Waypost "
+                 "(" WAYPOST_VERSION ") knows no version above %d; install a newer Waypost, or "
+                 "use the file it was made from",
+                 (unsigned long long)version, CONF_VERSION);
+    return true;
+}
+
 static struct conf *fill(struct reader *r)
 {
     struct conf *conf = r->conf;
@@ -387,6 +403,8 @@ static struct conf *fill(struct reader *r)
                      "`hostname: mail.example.org`");
         return conf;
     }
+    if (is_of_the_future(r))
+        return conf;
     reader_defaults(r, "", conf);
     conf->smarthost.gateway = UINT32_MAX;
     read_networks(r);

@@ -928,6 +928,69 @@ static void a_large_file_means_what_it_says(void **state)
     done(r);
 }
 
+// A promise to those who have such a file: this text stays as it is, and so does what it means.
+static void a_file_of_version_1_keeps_its_meaning(void **state)
+{
+    static const char text[] =
+        "version: 1\n"
+        "hostname: mail.example.org\nspool: /var/lib/waypost\nrun: /run/waypost\n"
+        "log: {format: text, level: info}\n"
+        "dns: {servers: [127.0.0.1]}\n"
+        "listeners:\n"
+        "  local: {address: [\"127.0.0.1:25\"]}\n"
+        "  lan:   {address: \"192.168.1.5:25\", clients: [192.168.1.0/24], from: "
+        "\"*@example.org\",\n"
+        "          to: [\"*@example.org\"], tls: auto, connections: 50, connections_per_client: "
+        "5}\n"
+        "networks:\n"
+        "  office: {connection: [\"Office LAN\"], address: 10.20.0.0/16}\n"
+        "gateways:\n"
+        "  company: {url: \"smtp+starttls://alice@relay.corp.example:587\", password: !env PATH,\n"
+        "            networks: [office], priority: highest}\n"
+        "  isp:     {url: \"smtp://mail.isp.example\", tls: wanted, priority: low,\n"
+        "            limits: {rate: 30/min, per_day: 10000, connections: 5}}\n"
+        "  short:   mail.short.example:2525\n"
+        "routes:\n"
+        "  - {to: [\"*@example.org\"], network: office, via: [company]}\n"
+        "  - {via: [direct, {gateway: isp, on: [net, dns], after: {tries: 3}}]}\n"
+        "replies: [{gateway: isp, code: 550, text: \"*limit*\", class: quota, rest: 1h}]\n"
+        "queue: {retry: [1m, 5m], warn: 4h, expire: 5d, return_to_sender: true}\n";
+    struct reading *r = read_good(text);
+    const struct conf *c = r->conf;
+    assert_int_equal(c->version, 1);
+    assert_int_equal(c->listeners[1].tls, LISTEN_TLS_AUTO);
+    assert_int_equal(c->listeners[1].connections_per_client, 5);
+    assert_int_equal(gateway(r, "company")->networks, 1);
+    assert_int_equal(gateway(r, "company")->tls, TLS_REQUIRED);
+    assert_int_equal(gateway(r, "isp")->rate, 30);
+    assert_int_equal(gateway(r, "isp")->quota[UNIT_MESSAGES][PERIOD_DAY], 10000);
+    assert_int_equal(gateway(r, "short")->port, 2525);
+    assert_int_equal(c->routes[0].networks, 1);
+    assert_int_equal(c->routes[1].via[1].on, 1u << OUTCOME_NET | 1u << OUTCOME_DNS);
+    assert_int_equal(c->routes[1].via[1].after_tries, 3);
+    assert_int_equal(c->replies[0].class, OUTCOME_QUOTA);
+    assert_int_equal(c->queue.expire_ms, 5 * 86400 * 1000LL);
+    done(r);
+    r = read_good(text + sizeof("version: 1\n") - 1); // as it was before versions were written
+    assert_int_equal(r->conf->version, 1);
+    done(r);
+}
+
+// One sentence, and none about what that version may have brought.
+static void a_file_of_a_later_version_is_refused(void **state)
+{
+    static const char *const files[] = {"version: 2\nunheard_of: {a: b}\n",
+                                        "unheard_of: 1\nversion: 18446744073709551615\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct reading *r = read_it(str_of(files[i]), false);
+        assert_null(r->conf);
+        assert_int_equal(r->report.errors, 1);
+        assert_non_null(strstr(buf_cstr(&r->said), "error: this file is written for version "));
+        assert_non_null(strstr(buf_cstr(&r->said), "install a newer Waypost"));
+        done(r);
+    }
+}
+
 static void urls_mean_what_the_reference_says(void **state)
 {
     static const struct {
@@ -1265,6 +1328,8 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_a_good_one),
         cmocka_unit_test(defaults_are_the_limits),
         cmocka_unit_test(a_large_file_means_what_it_says),
+        cmocka_unit_test(a_file_of_version_1_keeps_its_meaning),
+        cmocka_unit_test(a_file_of_a_later_version_is_refused),
         cmocka_unit_test(urls_mean_what_the_reference_says),
         cmocka_unit_test(a_password_in_a_url_is_taken_with_a_warning),
         IN_FOLDER(secrets_come_from_where_the_tag_says),

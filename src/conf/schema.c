@@ -105,6 +105,16 @@ static const struct conf_word doubts[] = {
 
 const struct conf_key conf_keys[] = {
     // The program itself
+    {.path = "version",
+     .type = CONF_INT,
+     IN_CONF(version),
+     .fallback = "1",
+     .min = 1,
+     .max = CONF_VERSION,
+     .help = "The version of the configuration's language this file is written in. A file of one "
+             "version means the same in every later Waypost: keys and words are added, none "
+             "changes its meaning without a new version. A file of a version that this program "
+             "does not know yet is refused."},
     {.path = "hostname",
      .type = CONF_HOST,
      IN_CONF(hostname),

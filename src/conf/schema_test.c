@@ -43,7 +43,7 @@ static void numbers_have_bounds_that_fit_their_place(void **state)
         const struct conf_key *key = &conf_keys[i];
         if (key->type != CONF_INT && key->type != CONF_SIZE && key->type != CONF_TIME)
             continue;
-        if (key->max <= key->min)
+        if (key->max < key->min || key->max == 0)
             fail_msg("%s has no bounds", key->path);
         if (key->size < 8 && key->max >= 1LL << (8 * key->size))
             fail_msg("%s: its bounds are wider than its place", key->path);
