@@ -112,6 +112,7 @@ struct conf_gateway {
     uint32_t weight;
     bool enabled;
     uint32_t connections; // at once
+    int64_t timeout_ms;   // for connecting and for each reply; 0: as limits.h has them
     uint32_t rate;        // messages per rate_ms, 0 = no limit
     int64_t rate_ms;
     uint32_t per_connection;       // messages over one connection

@@ -652,6 +652,17 @@ const struct conf_key conf_keys[] = {
      .min = 1,
      .max = 10000,
      .help = "The most connections to it at once."},
+    {.path = "gateways.NAME.limits.timeout",
+     .type = CONF_TIME,
+     IN_GATEWAY(timeout_ms),
+     .unset = "30s to connect, 1m for the greeting, TLS and the login, 5m for a command, 3m for a "
+              "piece of the message",
+     .min = SECOND,
+     .max = HOUR,
+     .example = "20s",
+     .help = "How long the server may take for each of these before it counts as dead and mail "
+             "goes on to the next gateway; connecting has 30s at most. The reply to a whole "
+             "message has at least 10m all the same: given up earlier, it would arrive twice."},
     {.path = "gateways.NAME.limits.per_connection",
      .type = CONF_INT,
      IN_GATEWAY(per_connection),

@@ -50,6 +50,7 @@ struct dial {
     struct deliver_socks *socks;
     enum outcome_scope peer;
     struct addresses *addresses;
+    int64_t limit_ms;
     int64_t stale_ms;
     bool known; // the addresses were known ahead
     dial_done *done;
@@ -208,7 +209,7 @@ static void start_try(struct dial *d)
                              .interface = d->interface};
     t->stream = stream_connect_by(d->loop, addr, &way, &handler, t);
     d->running++;
-    timer_start(&d->limit, LIMIT_CONNECT_MS);
+    timer_start(&d->limit, d->limit_ms);
     if (has_more(d))
         timer_start(&d->stagger, STAGGER_MS);
 }
@@ -357,7 +358,7 @@ static void on_limit(void *ctx)
     struct dial *d = ctx;
     char text[512];
     snprintf(text, sizeof(text), "no answer from %s within %d s, probably filtered", d->host,
-             LIMIT_CONNECT_MS / 1000);
+             (int)(d->limit_ms / 1000));
     if (d->failure.class == OUTCOME_OK || d->unreachable) {
         fail(d, OUTCOME_NET, PHASE_CONNECT, text);
         d->code = ETIMEDOUT;
@@ -460,6 +461,8 @@ struct dial *dial_new(struct loop *loop, struct names *names, const struct dial_
     d->addresses = target->addresses;
     d->done = done;
     d->ctx = ctx;
+    d->limit_ms = target->limit_ms > 0 && target->limit_ms < LIMIT_CONNECT_MS ? target->limit_ms
+                                                                              : LIMIT_CONNECT_MS;
     d->most = target->most < LIMIT_ADDRESSES ? target->most : LIMIT_ADDRESSES;
     d->last = V4;
     d->patient = true;

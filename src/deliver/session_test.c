@@ -168,15 +168,16 @@ static void hear(const char *text)
         wire.handler->data(wire.ctx, text, strlen(text));
 }
 
-static int setup(void **state)
+static int setup_with(int step_ms)
 {
     now_ms = 0;
     memset(timers, 0, sizeof(timers));
     wire = (struct stream){0};
     net_addr_parse_ip(STR("192.0.2.1"), &wire.peer);
     bench = xcalloc(1, sizeof(*bench));
-    struct session_params params = {.settings = {.helo = "me", .peer = SCOPE_GATEWAY},
-                                    .host = "mx.example"};
+    struct session_params params = {
+        .settings = {.helo = "me", .peer = SCOPE_GATEWAY, .step_ms = step_ms},
+        .host = "mx.example"};
     bench->session = deliver_session_new(NULL, &wire, &params, NULL, &events, NULL);
     bench->address.address = STR("a@b.example");
     for (size_t i = 0; i < RCPTS; i++)
@@ -186,6 +187,21 @@ static int setup(void **state)
         .envelope = &bench->envelope, .rcpts = bench->rcpts, .count = RCPTS};
     bench->body = (struct body_source){.ops = &ops, .size = 100 * 1024 * 1024};
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(0);
+}
+
+static int setup_quick(void **state)
+{
+    return setup_with(20 * 1000);
+}
+
+static int setup_slow(void **state)
+{
+    return setup_with(3600 * 1000);
 }
 
 static int teardown(void **state)
@@ -279,6 +295,28 @@ static void no_answer_to_the_final_dot_is_doubt(void **state)
         assert_int_equal(bench->outcomes[i].class, OUTCOME_DOUBT);
 }
 
+static void a_server_has_the_time_it_is_given(void **state)
+{
+    hear("220 hi\r\n");
+    pass(19 * 1000);
+    assert_int_equal(bench->over, 0);
+    pass(1000);
+    check_over(OUTCOME_NET, PHASE_EHLO, 20 * 1000, 20 * 1000);
+}
+
+static void but_for_the_reply_to_a_message_at_least_the_usual(void **state)
+{
+    no_answer_to_the_final_dot_is_doubt(state);
+}
+
+static void and_more_when_it_is_given_more(void **state)
+{
+    pass(LIMIT_GREETING_MS + 1000);
+    assert_int_equal(bench->over, 0);
+    pass(3600 * 1000 - LIMIT_GREETING_MS);
+    check_over(OUTCOME_NET, PHASE_GREETING, 3600 * 1000, 3601 * 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +326,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_peer_that_stops_reading_is_cut_and_does_not_fill_memory,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(no_answer_to_the_final_dot_is_doubt, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_server_has_the_time_it_is_given, setup_quick, teardown),
+        cmocka_unit_test_setup_teardown(but_for_the_reply_to_a_message_at_least_the_usual,
+                                        setup_quick, teardown),
+        cmocka_unit_test_setup_teardown(and_more_when_it_is_given_more, setup_slow, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@ void way_target(const struct conf_gateway *g, const struct mx_host *host, const 
                                 .interface = g->interface,
                                 .socks = g->socks,
                                 .most = most,
+                                .limit_ms = g->timeout_ms,
                                 .peer = SCOPE_GATEWAY};
     if (g->kind == GATEWAY_DIRECT) {
         out->host = host->name;
@@ -44,6 +45,7 @@ void way_params(const struct conf *conf, const struct conf_gateway *g, const str
                             : g->tls == TLS_WANTED ? SMTP_CLIENT_TLS_WANTED
                                                    : SMTP_CLIENT_TLS_REQUIRED,
                      .auth_in_clear = g->auth_in_clear,
+                     .step_ms = (int)g->timeout_ms,
                      .helo = g->helo != NULL ? g->helo : conf->hostname,
                      .user = g->user,
                      .password = g->password != NULL ? g->password : "",

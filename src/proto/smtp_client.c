@@ -851,7 +851,16 @@ enum smtp_client_need smtp_client_need(const struct smtp_client *c)
 
 int smtp_client_limit_ms(const struct smtp_client *c)
 {
-    return steps[c->state].limit_ms;
+    int usual = steps[c->state].limit_ms;
+    switch (c->state) {
+    case IDLE:
+    case RSET:
+    case QUIT:
+    case OVER: return usual;
+    // Doubt is worse than waiting.
+    case FINAL: return c->set.step_ms > usual ? c->set.step_ms : usual;
+    default: return c->set.step_ms > 0 ? c->set.step_ms : usual;
+    }
 }
 
 enum outcome_phase smtp_client_phase(const struct smtp_client *c)

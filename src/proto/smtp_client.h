@@ -25,6 +25,7 @@ struct smtp_client_settings {
     bool covered; // TLS stands before the first byte
     enum smtp_client_tls tls;
     bool auth_in_clear; // passwords may be shown without TLS
+    int step_ms;        // for each reply and piece of the body; 0: as limits.h has them
     const char *helo;
     const char *user, *password; // NULL: no login. With a user nothing is sent without it.
     enum outcome_scope peer;     // whose fault trouble with the server is
@@ -99,7 +100,8 @@ void smtp_client_init(struct smtp_client *c, const struct smtp_client_settings *
 void smtp_client_free(struct smtp_client *c);
 
 enum smtp_client_need smtp_client_need(const struct smtp_client *c);
-// The longest the present step may take, from its first moment to its whole reply.
+// The longest the present step may take, from its first moment to its whole reply. The reply to a
+// message is always waited for as long as LIMIT_FINAL_MS.
 int smtp_client_limit_ms(const struct smtp_client *c);
 enum outcome_phase smtp_client_phase(const struct smtp_client *c);
 

@@ -301,6 +301,18 @@ def test_a_reply_to_the_dot_before_the_dot_is_not_believed(two):
     assert w.find("delivered") + w.find("relayed") == [] or second.named(name_of(sent))
 
 
+@pytest.mark.parametrize("step", ["banner", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_server_has_the_time_it_is_given(make, step):
+    slow, well = make.peer(), make.peer()
+    slow.on[step] = scripted.SILENCE if step == "banner" else lambda session, line: scripted.SILENCE
+    w = make.waypost({"slow": slow.gateway(priority="high", limits={"timeout": "1s"}), "well": well.gateway()})
+    sent = message()
+    id = w.send(sent)
+    well.await_message(name_of(sent), seconds=10)
+    w.await_event("relayed", id=id)
+    assert slow.messages == []
+
+
 def test_a_full_port_of_silence_does_not_hold_up_others(make):
     silent, well = make.peer(), make.peer()
     silent.on["banner"] = scripted.SILENCE
