@@ -6,6 +6,7 @@
 // client may go away at any of these points; then the look is freed at the next one.
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "control/bad_addresses.h"
 #include "control/command.h"
 #include "control/timeline.h"
 #include "sys/clock.h"
@@ -34,17 +35,19 @@ struct look {
     bool timer_set; // waiting for the next look: nothing else is under way
 
     // What is asked.
-    enum { LOOK_ONE, LOOK_LIST, LOOK_FOLLOW } kind;
+    enum { LOOK_ONE, LOOK_LIST, LOOK_FOLLOW, LOOK_ADDRESSES } kind;
     uint64_t id;
     struct index_filter filter; // its texts live in `texts`
     struct arena *texts;
     struct str own; // only mail of this client; empty: any
     bool transcripts, waits;
-    int64_t until_ms; // loop time
+    bool invalid, csv; // ADDRESSES
+    int64_t until_ms;  // loop time
 
     // What was found. The arena is the answer's.
     struct arena *arena;
     struct index_message message, *messages;
+    struct bad_address *addresses;
     size_t count;
     int found;
     uint64_t position;
@@ -152,6 +155,10 @@ static void ask(struct work *work)
     case LOOK_ONE: l->found = index_get(l->index, l->id, l->arena, &l->message, &l->err); return;
     case LOOK_LIST: ok = find(l); break;
     case LOOK_FOLLOW: ok = follow(l); break;
+    case LOOK_ADDRESSES:
+        ok = bad_addresses_find(l->index, &l->filter, l->own, l->invalid, l->arena, &l->addresses,
+                                &l->count, &l->err);
+        break;
     }
     l->found = ok ? 1 : -1;
 }
@@ -359,6 +366,9 @@ static void answer(struct work *work)
         answer_one(l);
     } else if (l->kind == LOOK_LIST) {
         answer_list(l);
+    } else if (l->kind == LOOK_ADDRESSES) {
+        bad_addresses_tell(l->r, l->addresses, l->count, l->csv);
+        end(l, 0);
     } else {
         answer_follow(l);
     }
@@ -384,7 +394,7 @@ static bool read_filter(struct look *l)
     struct reply *r = l->r;
     struct index_filter *f = &l->filter;
     const char *class = reply_option(r, "--class"), *since = reply_option(r, "--since"),
-               *max = reply_option(r, "--max");
+               *max = reply_option(r, "--max"), *folder = reply_option(r, "--folder");
     enum outcome_class number;
     int64_t span;
     uint64_t limit;
@@ -393,6 +403,8 @@ static bool read_filter(struct look *l)
     f->recipient = text_option(l, "--to");
     f->gateway = text_option(l, "--gateway");
     f->text = text_option(l, "--text");
+    if (folder != NULL && !index_folder_parse(str_of(folder), &f->folder))
+        return refuse(r, "--folder takes outbox, held, sent, bad, bounced or deleted", folder);
     if (class != NULL) {
         if (!outcome_class_parse(str_of(class), &number))
             return refuse(r,
@@ -416,6 +428,25 @@ static bool read_filter(struct look *l)
     return true;
 }
 
+static bool read_addresses(struct look *l, bool follow)
+{
+    struct reply *r = l->r;
+    const char *which = reply_option(r, "--addresses");
+    l->csv = reply_flag(r, "--csv");
+    if (which == NULL && !l->csv)
+        return true;
+    if (which == NULL || (strcmp(which, "failed") != 0 && strcmp(which, "invalid") != 0))
+        return refuse(r, "--addresses takes failed or invalid, and --csv goes with it",
+                      which != NULL ? which : "--csv");
+    if (follow || r->argc > 0)
+        return refuse(r, "--addresses goes without an id and without -f", which);
+    l->kind = LOOK_ADDRESSES;
+    l->invalid = strcmp(which, "invalid") == 0;
+    if (l->filter.limit == INDEX_FILTER_ALL.limit)
+        l->filter.limit = r->own.len > 0 ? LIMIT_CONTROL_LOG : LOG_MAX;
+    return true;
+}
+
 static bool read_question(struct look *l)
 {
     struct reply *r = l->r;
@@ -423,14 +454,17 @@ static bool read_question(struct look *l)
     uint64_t seconds = WAIT_MOST_S;
     bool follow = reply_flag(r, "-f") | reply_flag(r, "--follow");
     l->transcripts = reply_flag(r, "--transcript");
-    if (!read_filter(l))
+    if (!read_filter(l) || !read_addresses(l, follow))
         return false;
+    if (follow && l->filter.folder != INDEX_ALL)
+        return refuse(r, "--folder goes without -f", "-f");
     if (wait != NULL && !str_u64(str_of(wait), WAIT_MOST_S, &seconds))
         return refuse(r, "--wait takes seconds", wait);
     if (r->argc > 1 || (r->argc == 1 && r->argv[0][0] == '-'))
         return refuse(r, "one message id, or options of `waypost help log`", r->argv[r->argc - 1]);
     if (r->argc == 0) {
-        l->kind = follow ? LOOK_FOLLOW : LOOK_LIST;
+        if (l->kind != LOOK_ADDRESSES)
+            l->kind = follow ? LOOK_FOLLOW : LOOK_LIST;
         return true;
     }
     l->kind = LOOK_ONE;

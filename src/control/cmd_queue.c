@@ -55,6 +55,14 @@ static const struct table_column columns[] = {
     {"NEXT", 11, false, false}, {"LAST", 0, false, false}, {NULL},
 };
 
+enum folder { FOLDER_ALL, FOLDER_OUTBOX, FOLDER_HELD, FOLDER_BAD, FOLDERS };
+static const char *const folder_names[FOLDERS] = {NULL, "outbox", "held", "bad"};
+
+struct listing {
+    uint64_t count; // told; first: see last_text
+    enum folder folder;
+};
+
 // What it waits for when that is no clock, else what happened last.
 static const char *last_text(struct reply *r, const struct queue_message_view *v,
                              const struct queue_rcpt_view *first)
@@ -63,7 +71,8 @@ static const char *last_text(struct reply *r, const struct queue_message_view *v
         return v->hold_reason;
     if (first == NULL)
         return "";
-    bool asks = first->next_ms == 0 && !first->busy && *(uint64_t *)r->ctx <= EXPLAINED;
+    bool asks =
+        first->next_ms == 0 && !first->busy && ((struct listing *)r->ctx)->count <= EXPLAINED;
     const char *why = asks ? waits_why(r, v->id) : NULL;
     return why != NULL ? arena_printf(r->arena, "waits %s", why) : first->last.text;
 }
@@ -143,9 +152,32 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     buf_free(&subject);
 }
 
+// Held, and by nobody known, after it was tried: it failed for good, and its route keeps it
+// (PC-20).
+static bool is_bad(const struct queue_message_view *v)
+{
+    size_t waiting;
+    const struct queue_rcpt_view *first = first_waiting(v, &waiting);
+    return v->held && first != NULL && first->tries > 0 &&
+           !str_starts(str_of(v->hold_reason), STR("uid "));
+}
+
+static bool in_folder(const struct queue_message_view *v, enum folder folder)
+{
+    switch (folder) {
+    case FOLDER_OUTBOX: return !v->held;
+    case FOLDER_HELD: return v->held && !is_bad(v);
+    case FOLDER_BAD: return is_bad(v);
+    default: return true;
+    }
+}
+
 static void list_one(struct reply *r, const struct queue_message_view *v)
 {
-    (*(uint64_t *)r->ctx)++;
+    struct listing *listing = r->ctx;
+    if (!in_folder(v, listing->folder))
+        return;
+    listing->count++;
     if (r->json)
         message_json(r, v);
     else
@@ -154,14 +186,38 @@ static void list_one(struct reply *r, const struct queue_message_view *v)
 
 static void list_end(struct reply *r)
 {
-    if (*(uint64_t *)r->ctx == 0 && !r->json)
-        reply_line(r, r->argc > 0 ? "no waiting message matches" : "the queue is empty");
+    const struct listing *listing = r->ctx;
+    if (listing->count == 0 && !r->json)
+        reply_line(r, r->argc > 0 || listing->folder != FOLDER_ALL ? "no waiting message matches"
+                                                                   : "the queue is empty");
     reply_end(r, 0);
+}
+
+static bool read_folder(struct reply *r, const char *name, enum folder *folder_out)
+{
+    if (name == NULL)
+        return true;
+    for (int i = FOLDER_OUTBOX; i < FOLDERS; i++) {
+        *folder_out = (enum folder)i;
+        if (strcmp(name, folder_names[i]) == 0)
+            return true;
+    }
+    reply_error(r,
+                "waypost queue list: --folder takes outbox, held or bad, not `%s`; what left is in "
+                "`waypost log --folder sent|bad|bounced|deleted`",
+                name);
+    reply_end(r, EX_USAGE);
+    return false;
 }
 
 void cmd_queue_list(struct reply *r)
 {
-    r->ctx = arena_alloc(r->arena, sizeof(uint64_t)); // how many were told
+    struct listing *listing = arena_alloc(r->arena, sizeof(*listing));
+    const char *folder = reply_option(r, "--folder");
+    *listing = (struct listing){0};
+    r->ctx = listing;
+    if (!read_folder(r, folder, &listing->folder) || !reply_args(r, 0, 1))
+        return;
     if (!r->json)
         reply_table(r, columns, NULL);
     queue_each(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, list_end);

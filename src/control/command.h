@@ -115,6 +115,7 @@ void cmd_network(struct reply *r);
 void cmd_network_learn(struct reply *r);
 void cmd_config_live(struct reply *r);
 void cmd_queue_list(struct reply *r);
+void cmd_queue_content(struct reply *r);
 void cmd_queue_show(struct reply *r);
 void cmd_queue_retry(struct reply *r);
 void cmd_queue_hold(struct reply *r);

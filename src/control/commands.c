@@ -5,9 +5,11 @@
 const struct command control_commands[] = {
     {"status", "[-q] [--check] [--warn AGE] [--crit AGE]",
      "one screen: where we are, what waits and why, the ways out", 0, 0, FOR_OWNERS, cmd_status},
-    {"queue list", "[PATTERN]", "waiting messages, oldest first; PATTERN is a glob over addresses",
-     0, 1, FOR_OWNERS, cmd_queue_list},
+    {"queue list", "[PATTERN] [--folder outbox|held|bad]",
+     "waiting messages, oldest first; PATTERN is a glob over addresses", 0, 1, FOR_OWNERS,
+     cmd_queue_list},
     {"queue show", "ID", "everything about one waiting message", 1, 1, FOR_OWNERS, cmd_queue_show},
+    {"queue content", "ID", NULL, 1, 1, FOR_OWNERS, cmd_queue_content},
     {"queue retry", "ID...|all", "try again now, whatever the clocks say", 1, COMMAND_ARGS,
      FOR_OWNERS, cmd_queue_retry},
     {"queue hold", "ID... [--reason TEXT]", "keep, do not send", 1, COMMAND_ARGS, FOR_OWNERS,
@@ -18,10 +20,12 @@ const struct command control_commands[] = {
      FOR_OWNERS, cmd_queue_drop},
     {"queue classic", "", "what waits, in the layout of mailq", 0, 0, FOR_OWNERS,
      cmd_queue_classic},
-    {"queue", "[PATTERN]", "the same as queue list", 0, 1, FOR_OWNERS, cmd_queue_list},
+    {"queue", "[PATTERN] [--folder outbox|held|bad]", "the same as queue list", 0, 1, FOR_OWNERS,
+     cmd_queue_list},
     {"log",
      "[ID [--wait SECONDS] [--transcript]] [--from GLOB] [--to GLOB] [--text PART] "
-     "[--gateway NAME] [--class CLASS] [--since 1h] [--max N] [-f | --follow]",
+     "[--gateway NAME] [--class CLASS] [--folder NAME] [--since 1h] [--max N] [-f | --follow] "
+     "[--addresses failed|invalid [--csv]]",
      "what happened to mail, also to mail that left", 0, COMMAND_ARGS, FOR_OWNERS, cmd_log},
     {"network learn", "NAME", NULL, 1, 1, FOR_OPERATORS, cmd_network_learn},
     {"network", "", "where this machine is: addresses, and which networks hold", 0, 0, FOR_OWNERS,

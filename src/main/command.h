@@ -71,6 +71,7 @@ int cmd_spool_check(const struct main_options *options, int argc, char **argv);
 int cmd_spool_rebuild(const struct main_options *options, int argc, char **argv);
 int cmd_password_hash(const struct main_options *options, int argc, char **argv);
 int cmd_probe(const struct main_options *options, int argc, char **argv);
+int cmd_queue_export(const struct main_options *options, int argc, char **argv);
 int cmd_import(const struct main_options *options, int argc, char **argv);
 int cmd_setup(const struct main_options *options, int argc, char **argv);
 int cmd_simulate(const struct main_options *options, int argc, char **argv);

@@ -17,6 +17,8 @@ const struct main_command main_commands[] = {
      cmd_sendmail},
     {"mailq", "[-j]", "what waits, in the classic layout, or as JSON", cmd_mailq},
     {"newaliases", "", "nothing: there is no alias database", cmd_newaliases},
+    {"queue export", "ID... | --all [--folder outbox|held|bad] [--to DIR] [--json]",
+     "waiting messages as files, ID.eml", cmd_queue_export},
     {"config check", "[FILE] [--text-only] [--json]",
      "what is wrong with it, or what it means; --text-only leaves the secrets it names unread",
      cmd_config_check},
@@ -108,7 +110,7 @@ static const char examples[] =
 
 // A family has a sentence of its own here, its members show `waypost help FAMILY`.
 static const struct row families[] = {
-    {"queue", "", "list, show, retry, hold, release, drop: mail that waits"},
+    {"queue", "", "list, show, retry, hold, release, drop, export: mail that waits"},
     {"gateway", "", "list, show, test, use, next, auto; add, edit, enable, disable, remove, move"},
     {"route", "", "explain, show, lint, detours, pin, unpin: which way, and why"},
     {"config", "", "check, explain, diff, apply, rollback, reference, schema"},

@@ -28,11 +28,26 @@ static const struct help_text texts[] = {
      "  --gateway NAME     last tried through this gateway\n"
      "  --class CLASS      ok, offline, net, dns, tls, auth, quota, reputation, busy, refused,\n"
      "                     doubt, local\n"
+     "  --folder FOLDER    outbox, held, sent, bad, bounced, deleted\n"
+     "  --addresses failed each address that failed, one a line; invalid: only those that are bad\n"
+     "                     themselves; --csv: with the reason\n"
      "  --since AGE        accepted in the last 90s, 5m, 4h, 2d\n"
      "  --max N            at most so many (50)\n"
      "  -f, --follow       goes on telling\n"
      "  --wait SECONDS     with an id: until nothing will happen soon\n"
      "  --transcript       with an id: the dialogues that were kept\n"},
+    {"queue export",
+     "  waypost queue export CZHBYK\n"
+     "  waypost queue export --all --folder bad --to /root/bad\n",
+     "  --all              all that waits; --folder outbox, held or bad: only these\n"
+     "  --to DIR           where the files go (here); made when it is missing\n"
+     "The messages stay in the queue. What left, was returned or dropped has no content any "
+     "more.\n"},
+    {"queue list",
+     "  waypost queue list '*@example.org'\n"
+     "  waypost queue list --folder held\n",
+     "  --folder FOLDER    outbox: on its way; held: by a person; bad: failed, and kept by its "
+     "route\n"},
     {"status",
      "  waypost status\n"
      "  waypost status --check --warn 15m --crit 4h      for a monitoring plug-in\n",

@@ -65,6 +65,9 @@ struct queue_message_view {
 };
 // Fills from the arena. False when the id is not in the queue.
 bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_message_view *out);
+// Its content, as long as the source is kept; NULL with err, or without when the id is not in the
+// queue.
+struct body_source *queue_body(struct queue *q, uint64_t id, struct err *err);
 // Ids in order (oldest first) after `after`, at most max; returns how many. `pattern` (may be
 // empty) is a glob over sender and recipients.
 size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t *ids, size_t max);

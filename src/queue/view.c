@@ -144,6 +144,15 @@ static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
         v->last = r->last->outcome;
 }
 
+struct body_source *queue_body(struct queue *q, uint64_t id, struct err *err)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        return NULL;
+    struct store_body_ref body = qmsg_body(m);
+    return store_body_source(q->parts.store, q->parts.loop, id, &body, qmsg_blob(m), err);
+}
+
 bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_message_view *out)
 {
     struct qmsg *m = idmap_get(q->messages, id);

@@ -275,6 +275,37 @@ static const char *like_pattern(struct str text, struct arena *arena)
     return out;
 }
 
+// One byte a recipient stands in `states`.
+#define HAS(state) "instr(states,x'0" #state "')>0"
+_Static_assert(RCPT_WAITING == 0 && RCPT_DELIVERED == 1 && RCPT_RELAYED == 2 &&
+                   RCPT_RETURNED == 3 && RCPT_BAD == 4 && RCPT_DROPPED == 5,
+               "the numbers below are these");
+_Static_assert(OUTCOME_REFUSED == 9, "and that of what is refused");
+
+static const struct {
+    const char *name, *where;
+} folders[] = {
+    [INDEX_ALL] = {NULL, NULL},
+    [INDEX_OUTBOX] = {"outbox", "state=0 AND held=0"},
+    [INDEX_HELD] = {"held", "state=0 AND held<>0"},
+    [INDEX_SENT] = {"sent", "(" HAS(1) " OR " HAS(2) ")"},
+    [INDEX_BAD] = {"bad", "(" HAS(4) " OR (state=0 AND held<>0 AND class=9))"},
+    [INDEX_BOUNCED] = {"bounced", HAS(3)},
+    [INDEX_DELETED] = {"deleted", HAS(5)},
+    [INDEX_FAILED] = {NULL, "(" HAS(3) " OR " HAS(4) ")"},
+};
+
+bool index_folder_parse(struct str name, enum index_folder *folder_out)
+{
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        if (folders[i].name == NULL || !str_eq(name, str_of(folders[i].name)))
+            continue;
+        *folder_out = (enum index_folder)i;
+        return true;
+    }
+    return false;
+}
+
 #define LIKE(column, parameter) column " LIKE " parameter " ESCAPE '\\'"
 
 bool index_find(struct index *index, const struct index_filter *f, struct arena *arena,
@@ -305,6 +336,8 @@ bool index_find(struct index *index, const struct index_filter *f, struct arena 
         buf_puts(&sql, " AND state=?9");
     if (f->held)
         buf_puts(&sql, " AND held<>0 AND state=0");
+    if (f->folder != INDEX_ALL)
+        buf_printf(&sql, " AND %s", folders[f->folder].where);
     buf_puts(&sql, " ORDER BY id DESC LIMIT ?10");
     sqlite3_stmt *s = index_db_prepare(index->db, buf_cstr(&sql), err);
     buf_free(&sql);

@@ -56,6 +56,19 @@ int index_get(struct index *index, uint64_t id, struct arena *arena,
               struct index_message *message_out, struct err *err);
 
 enum { INDEX_ANY = -1 };
+// What became of mail, as folders. A message is in each where one of its recipients belongs.
+enum index_folder {
+    INDEX_ALL,
+    INDEX_OUTBOX,  // waits and is not held
+    INDEX_HELD,    // waits for a person
+    INDEX_SENT,    // delivered or relayed
+    INDEX_BAD,     // failed and was not returned, or is held because it failed
+    INDEX_BOUNCED, // failed, the sender was told
+    INDEX_DELETED, // by an administrator
+    INDEX_FAILED,  // bad or bounced, and over
+};
+bool index_folder_parse(struct str name, enum index_folder *folder_out); // "outbox" ... "deleted"
+
 struct index_filter {
     int64_t since_ms, until_ms; // of acceptance; 0: any
     // With * or ? the whole must match, else a part; ASCII case is ignored; empty: any.
@@ -64,7 +77,8 @@ struct index_filter {
     int class;                          // enum outcome_class, or INDEX_ANY
     int state;                          // enum rcpt_state, or INDEX_ANY
     bool held;                          // only those on hold
-    uint64_t before_id;                 // newer pages were seen up to here; 0: the newest page
+    enum index_folder folder;
+    uint64_t before_id; // newer pages were seen up to here; 0: the newest page
     size_t limit;
 };
 #define INDEX_FILTER_ALL                                                                           \
