@@ -12,12 +12,16 @@ STATES = ("works", "partly", "not yet")
 ROW = re.compile(r"^\| *([A-Z]+)-(\d+) *\|(.*)\|(.*)\|(.*)\|$")
 PYTHON = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 UNIT = re.compile(r"`(\w+/\w+_test): (\w+)`")
+SIMULATED = re.compile(r"`(tests/sim/\w+_test): (\w+)`")
+STORY = re.compile(r"`(tests/stories/[\w-]+\.yaml)`")
 
 
 def tests_in(text):
-    """The tests named, as path and the pattern of the function's definition."""
+    """The tests named, as path and the pattern of the function's definition; a story expects something."""
     found = [(ROOT / path, rf"^def {name}\(") for path, name in PYTHON.findall(text)]
-    return found + [(ROOT / "src" / f"{path}.c", rf"^static void {name}\(|\({name}[,)]") for path, name in UNIT.findall(text)]
+    for room, kind in (("src", UNIT), (".", SIMULATED)):
+        found += [(ROOT / room / f"{path}.c", rf"^static void {name}\(|\({name}[,)]") for path, name in kind.findall(text)]
+    return found + [(ROOT / path, r"\bexpect:") for path in STORY.findall(text)]
 
 
 def main():
