@@ -35,11 +35,14 @@
 enum {
     SLOTS = 61,
     PASTS = 3,
-    LEASE_PART = 50,   // of an allowance
-    LEASE_MAX = 5000,  // messages, recipients
-    STATE_TEXT = 4096, // of one gateway
+    LEASE_PART = 50,  // of an allowance
+    LEASE_MAX = 5000, // messages, recipients
+    // Of one gateway, every number as long as it can be: slots, then periods.
+    STATE_TEXT =
+        2 * UNITS * (8 + SLOTS * 24) + (PERIODS - 2) * UNITS * (8 + (1 + PASTS) * 42) + 128,
     LEARN_DEFAULT_MS = 3600 * 1000,
-    AGAIN_MS = 10 * 1000, // after the lease could not be written
+    LEARN_MOST_MS = 24 * 3600 * 1000, // whatever the server says
+    AGAIN_MS = 10 * 1000,             // after the lease could not be written
 };
 
 struct meter {
@@ -594,7 +597,7 @@ int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o, 
     // A day's end by the provider's clock is unknown: it is asked each hour, with one message.
     int64_t wait = period == PERIOD_MINUTE ? 60 * 1000 : LEARN_DEFAULT_MS;
     if (hint.retry_ms > 0)
-        wait = hint.retry_ms;
+        wait = hint.retry_ms < LEARN_MOST_MS ? hint.retry_ms : LEARN_MOST_MS;
     else if (period != PERIOD_MINUTE && wait < least_ms)
         wait = least_ms;
     if (!slides(period) && m->end_ms - q->now_ms < wait)

@@ -2,6 +2,9 @@
 // Allowances of gateways: never overrun, whatever happens, and given back when nothing was taken.
 #include "small_world.h"
 
+#include "base/buf.h"
+#include "spool/state.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 #include <stdio.h>
@@ -375,6 +378,59 @@ static void live_a_month(uint64_t seed, bool crashes)
     small_free();
 }
 
+// Everything is limited, and each second and minute of the last hour was full.
+static void limit_all(struct conf *conf)
+{
+    for (int u = 0; u < UNITS; u++)
+        for (int p = 0; p < PERIODS; p++)
+            small_gateway(conf, "one")->quota[u][p] = (uint64_t)1 << 60;
+}
+
+static void write_busy_hour(void *ctx)
+{
+    struct err err;
+    struct buf b;
+    struct state *state = state_open("/spool", &err);
+    assert_non_null(state);
+    buf_init(&b, 1 << 16);
+    buf_printf(&b, "%lld 0 0 0", (long long)clock_wall_ms());
+    for (int u = 0; u < UNITS; u++)
+        for (int p = PERIOD_MINUTE; p <= PERIOD_HOUR; p++) {
+            buf_printf(&b, " %d%d", u, p);
+            for (int i = 0; i < 61; i++)
+                buf_printf(&b, " %d:123456789012", i);
+        }
+    state_set(state, "quota.one", buf_str(&b));
+    state_close(&state);
+    buf_free(&b);
+}
+
+static void a_busy_hour_is_kept_whole(void **state)
+{
+    small_start(HEAD ONE, limit_all);
+    small_stop();
+    world_boot(write_busy_hour, NULL);
+    small_restart();
+    small_send_one();
+    small_pass(MINUTE / 2);
+    assert_int_equal(one.mails, 1);
+    small_stop();
+    small_restart();
+    struct queue_gateway_view *v = small_gateway_view("one");
+    assert_true(v->quotas[1].used > 123456789012 * 60);
+}
+
+static void a_refusal_rests_no_longer_than_a_day(void **state)
+{
+    small_start(HEAD ONE, NULL);
+    one.final = "450 4.7.1 limit of 5 messages per hour exceeded, try again in 20 days\r\n";
+    small_send_one();
+    small_pass(MINUTE);
+    one.final = NULL;
+    small_pass(DAY + HOUR);
+    assert_int_equal(one.mails, 1);
+}
+
 static void no_month_overruns(void **state)
 {
     for (uint64_t seed = 1; seed <= 1; seed++)
@@ -405,6 +461,8 @@ int main(void)
         T(a_crash_loses_a_lease_at_most),
         T(a_jump_of_the_clock_grants_nothing_twice),
         T(a_refusal_teaches_and_more_unteaches),
+        T(a_busy_hour_is_kept_whole),
+        T(a_refusal_rests_no_longer_than_a_day),
         cmocka_unit_test(no_month_overruns),
         cmocka_unit_test(no_month_with_crashes_overruns),
     };
