@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "deliver/socks.h"
+#include "deliver/where.h"
 #include "sys/host.h"
 
 #include <stdio.h>
@@ -293,19 +294,13 @@ static void remember(struct dial *d, const struct stream *s)
         (d->failure.class != OUTCOME_OK && !local && !says_more))
         return;
     d->unreachable = unreachable;
-    char text[NET_ADDR_TEXT];
-    net_addr_format_ip(stream_peer(s), text);
     char why[LIMIT_OUTCOME_TEXT];
     snprintf(why, sizeof(why), "%s%s", proxy, stream_error(s));
     fail(d, local ? OUTCOME_LOCAL : OUTCOME_NET, PHASE_CONNECT, why);
     d->code = code;
     if (local)
         d->failure.scope = SCOPE_NONE;
-    if (stream_peer(s)->family == NET_UNIX)
-        snprintf(d->failure.where, sizeof(d->failure.where), "%.90s", text);
-    else
-        snprintf(d->failure.where, sizeof(d->failure.where), "%.40s[%.45s]:%u", d->host, text,
-                 d->port);
+    where_format(d->host, stream_peer(s), d->port, d->failure.where);
 }
 
 static void on_socks(void *ctx, struct stream *stream, const struct outcome *failure)

@@ -3,6 +3,7 @@
 #include "deliver/session.h"
 
 #include "base/mem.h"
+#include "deliver/where.h"
 #include "sys/tls.h"
 
 #include <assert.h>
@@ -17,7 +18,7 @@ struct session {
     struct timer step;  // the present step of the dialogue
     struct timer whole; // the transaction
     char host[256];
-    char where[96];
+    char where[WHERE_TEXT];
     uint16_t port;
     bool verify, implicit_tls, tls_ready;
     char *ca_file;
@@ -228,7 +229,6 @@ struct session *deliver_session_new(struct loop *loop, struct stream *stream,
                                     const struct session_events *events, void *ctx)
 {
     struct session *s = xcalloc(1, sizeof(*s));
-    char ip[NET_ADDR_TEXT];
     s->loop = loop;
     s->stream = stream;
     snprintf(s->host, sizeof(s->host), "%s", params->host);
@@ -236,11 +236,7 @@ struct session *deliver_session_new(struct loop *loop, struct stream *stream,
     s->verify = params->verify;
     s->implicit_tls = params->implicit_tls;
     s->ca_file = params->ca_file != NULL ? xstrdup(params->ca_file) : NULL;
-    net_addr_format_ip(stream_peer(stream), ip);
-    if (stream_peer(stream)->family == NET_UNIX)
-        snprintf(s->where, sizeof(s->where), "%.90s", ip);
-    else
-        snprintf(s->where, sizeof(s->where), "%.40s[%.45s]:%u", s->host, ip, s->port);
+    where_format(s->host, stream_peer(stream), s->port, s->where);
     timer_init(&s->step, loop, on_step, s);
     timer_init(&s->whole, loop, on_whole, s);
     struct smtp_client_settings settings = params->settings;

@@ -32,6 +32,14 @@ static struct str provider_of(struct str host)
     return str_make(host.ptr + from, end - from);
 }
 
+static bool is_name(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!ascii_is_alnum(s.ptr[i]) && s.ptr[i] != '.' && s.ptr[i] != '-')
+            return false;
+    return s.len > 0 && s.len <= LIMIT_DOMAIN;
+}
+
 static struct detour *find(struct queue *q, struct str provider)
 {
     for (size_t i = 0; i < q->detours.all_count; i++)
@@ -115,6 +123,8 @@ void detour_learn(struct queue *q, uint64_t id, const struct outcome *refused, c
     if (q->conf->detour_ms == 0 || host.len == 0 || net_addr_parse_ip(host, &ignored))
         return;
     struct str provider = provider_of(host);
+    if (!is_name(provider))
+        return; // the beginning of a very long name was cut off
     const struct detour *known = find(q, provider);
     if (known != NULL && known->until_ms > q->now_ms)
         return;
@@ -150,14 +160,6 @@ size_t queue_detours(struct queue *q, struct queue_detour_view *out, size_t max)
             .provider = d->provider, .gateway = d->gateway, .until_ms = d->until_ms, .why = d->why};
     }
     return n;
-}
-
-static bool is_name(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!ascii_is_alnum(s.ptr[i]) && s.ptr[i] != '.' && s.ptr[i] != '-')
-            return false;
-    return s.len > 0 && s.len <= LIMIT_DOMAIN;
 }
 
 bool queue_detour_set(struct queue *q, struct str provider, const char *gateway, struct err *err)
