@@ -4,7 +4,8 @@
 // Every waiting recipient is planned twice, by the configuration of now and by the candidate, a
 // slice of messages a turn. Messages come and go meanwhile, and the map they stand in may grow, so
 // a walk may miss some or meet some twice: each message carries a mark, and walks are repeated
-// until one meets nobody new. Mail that comes in after the beginning is not looked at.
+// until one meets nobody new. Mail that comes in after the beginning carries the mark already: it
+// is not looked at, and the next dry run, which turns the mark, sees it like the rest.
 //
 // Mail exchangers are taken from what is known; rules that ask for others do not match here.
 #include "queue/queue_int.h"

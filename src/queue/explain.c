@@ -7,7 +7,8 @@
 #include "queue/queue_int.h"
 #include "sys/clock.h"
 
-enum { EXPLAIN_BYTES = 1 << 20 };
+// The recipients of one message that are explained: all this happens in one turn of the conductor.
+enum { EXPLAIN_BYTES = 1 << 20, EXPLAINED = 20 };
 
 // What the plan is asked with instead of the state of now.
 struct assumed {
@@ -108,13 +109,20 @@ bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *what
     struct assumed a;
     assume(q, what, &a);
     qmsg_envelope(q, m, arena, &e);
+    size_t told = 0, more = 0;
     for (size_t i = 0; i < m->count; i++) {
         if (rcpt_state_final((enum rcpt_state)m->rcpts[i].state))
             continue;
+        if (told++ >= EXPLAINED) {
+            more++;
+            continue;
+        }
         struct plan_input in = planning_input(q, m, &e, i);
         use(what, &a, &in);
         explain_rcpt(q, m, i, &in, text_out, json_out);
     }
+    if (more > 0 && json_out == NULL)
+        buf_printf(text_out, "and %zu more recipient%s\n", more, more == 1 ? "" : "s");
     xfree(a.gateways);
     arena_free(&arena);
     return true;

@@ -537,6 +537,7 @@ void queue_adopt(struct queue *q, struct store_message *from)
     struct qmsg *m = slab_alloc(&q->slab, qmsg_size(from->count, own));
     memset(m, 0, sizeof(*m) + from->count * sizeof(m->rcpts[0]));
     m->common = common;
+    m->mark = q->diff_mark & 1;
     m->id = from->id;
     set_body(m, &from->body);
     m->accepted_ms = accepted_ms;

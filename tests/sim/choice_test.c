@@ -11,7 +11,7 @@
 
 static struct {
     const char *text;
-    char answer[256], why[256], words[8192];
+    char answer[256], why[256], words[32768];
     bool ok, done;
     int64_t until_ms;
     struct arena *arena;
@@ -261,6 +261,27 @@ static void a_detour_is_learnt_used_and_forgotten(void **state)
     assert_int_equal(mx.mails, 1);
 }
 
+// Hosted mail has long names: what tells the provider is their end.
+static void a_detour_is_learnt_of_a_long_name(void **state)
+{
+    struct queue_detour_view view[10];
+    mx.rcpt = "550 5.7.1 blocked using a list of addresses\r\n";
+    start(HEAD "queue: {detour: 1d}\n" DETOUR);
+    world_name_mx("long.example", 10,
+                  "a-company-of-some-name-example.mail.protection.provider.example");
+    world_name_address("a-company-of-some-name-example.mail.protection.provider.example",
+                       "10.0.1.1");
+    send_one("long.example");
+    pass(MINUTE);
+    assert_int_equal(one.mails, 1);
+    assert_int_equal(detours(view), 1);
+    assert_string_equal(view[0].provider, "provider.example");
+    send_one("long.example");
+    pass(MINUTE);
+    assert_int_equal(one.mails, 2);
+    assert_int_equal(mx.asked, 1);
+}
+
 static void a_pinned_detour_stays_until_it_is_taken_back(void **state)
 {
     struct queue_detour_view view[10];
@@ -339,9 +360,35 @@ static void a_dry_run_counts_and_changes_nothing(void **state)
     assert_int_equal(ask.diff.same, 301);
     conf_unref(&ask.conf);
     arena_free(&ask.arena);
+    // And what came in since is looked at like the rest.
+    for (int i = 0; i < 4; i++) {
+        send_one("far.example");
+        pass(SECOND);
+        ask.arena = arena_new();
+        ask.done = false;
+        world_boot(do_diff, NULL);
+        pass(SECOND);
+        assert_true(ask.done);
+        assert_int_equal(ask.diff.recipients, 302 + i);
+        conf_unref(&ask.conf);
+        arena_free(&ask.arena);
+    }
 }
 
 // ---- Words ----
+
+// All of it happens in one turn of the conductor, whoever asks.
+static void of_many_recipients_the_first_are_explained(void **state)
+{
+    one.down = two.down = true;
+    start(HEAD GATEWAYS);
+    send_mail("far.example", PRIORITY_NORMAL, 70);
+    pass(MINUTE);
+    const char *said = explain();
+    assert_non_null(strstr(said, "user19@far.example"));
+    assert_null(strstr(said, "user20@far.example"));
+    assert_non_null(strstr(said, "and 50 more recipients\n"));
+}
 
 static void an_explanation_says_what_it_waits_for(void **state)
 {
@@ -508,9 +555,11 @@ int main(void)
         TEST(many_of_one_domain_cost_one_look_up),
         TEST(without_an_answer_the_rule_does_not_match_and_nobody_else_waits),
         TEST(a_detour_is_learnt_used_and_forgotten),
+        TEST(a_detour_is_learnt_of_a_long_name),
         TEST(a_pinned_detour_stays_until_it_is_taken_back),
         TEST(a_detour_outlives_the_process),
         TEST(a_dry_run_counts_and_changes_nothing),
+        TEST(of_many_recipients_the_first_are_explained),
         TEST(an_explanation_says_what_it_waits_for),
         TEST(an_explanation_knows_doubt),
         TEST(what_if_is_asked_with_gateways_down),
