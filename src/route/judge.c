@@ -421,7 +421,9 @@ bool judge_quota_hint(const struct outcome *o, struct judge_quota_hint *out)
     int since_limit = NEAR + 1, since_wait = NEAR + 1;
     while (next_word(&w)) {
         int64_t unit = unit_ms(w.word);
-        int64_t span = unit * (numbered && number > 0 ? (int64_t)number : 1);
+        uint64_t times = numbered && number > 0 ? number : 1;
+        bool beyond = unit > 0 && times > (uint64_t)(LONGEST / unit);
+        int64_t span = beyond ? LONGEST + 1 : unit * (int64_t)times;
         bool waiting = since_wait <= NEAR, limiting = since_limit <= NEAR;
         if (unit > 0 && numbered && waiting && out->retry_ms == 0 && span <= LONGEST)
             out->retry_ms = span;

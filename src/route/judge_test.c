@@ -274,6 +274,7 @@ static const struct hint hints[] = {
     {"Throttling failure: Maximum sending rate exceeded.", 0, 0, 0},
     {"User unknown", 0, 0, 0},
     {"try again in 99999999 days", 0, 0, 0},
+    {"try again in 4294967295 month", 0, 0, 0},
     {"/ 12/ /13 of of limit", 0, 0, 0},
     {"", 0, 0, 0},
 };
