@@ -230,9 +230,9 @@ static void tell_choice(struct reply *r, const char *before)
         gateways_json(r, &j, &g);
         print_json(r, &j);
     } else if (g.picked != NULL) {
-        reply_line(r, "now using %s%s%s%s, %s", g.picked, before != NULL ? " (was " : "",
-                   before != NULL ? before : "", before != NULL ? ")" : "",
-                   gateways_pick_ends(r, g.until_ms));
+        bool other = before != NULL && strcmp(before, g.picked) != 0;
+        reply_line(r, "now using %s%s%s%s, %s", g.picked, other ? " (was " : "",
+                   other ? before : "", other ? ")" : "", gateways_pick_ends(r, g.until_ms));
         if (g.active == NULL || strcmp(g.active, g.picked) != 0)
             reply_line(r, "but mail does not go that way now: %s", g.why);
     } else if (g.active != NULL) {

@@ -49,7 +49,7 @@ static bool step_daemon(const struct conf *conf)
     static const char *const ask[] = {"status", "-q"};
     snprintf(path, sizeof(path), "%s/control.sock", conf->run_dir);
     int status = control_call(path, 2, ask, &err);
-    return step(status == 0, "the daemon runs and is well",
+    return step(status == 0, "the daemon runs, and its spool is sound",
                 status < 0 ? "start it: waypost serve" : "look: waypost status");
 }
 

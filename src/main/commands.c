@@ -60,10 +60,9 @@ const struct main_command main_commands[] = {
     {"probe", "[HOST[:PORT]]... [--domain DOMAIN] [--timeout SECONDS] [--json] | --from-outside",
      "is mail let out of this network: which port works, else which layer is at fault", cmd_probe},
     {"setup", "[PROGRAM | --json]",
-     "what is still to do until this machine's mail goes this way, or how a mail program is told; "
-     "changes nothing",
+     "what is still to do until mail goes this way, or how a mail program is told; changes nothing",
      cmd_setup},
-    {"simulate", "[--follow | --quiet | --json] [--seed N] STORY...",
+    {"simulate", "[--follow | --log | --quiet | --json] [--seed N] STORY...",
      "a story of networks, servers and mail, played through the configuration", cmd_simulate},
     {"spool check", "[DIRECTORY] [--json]", "verify every record; the daemon must be down",
      cmd_spool_check},
@@ -194,6 +193,10 @@ static bool print_some(const char *words)
     }
     if (count == 1)
         print_one(&one);
+    // A command that is a family, too, begins with its own examples.
+    const struct help_text *text = count > 1 ? help_text_find(words) : NULL;
+    if (text != NULL)
+        printf("%s\n", text->examples);
     size_t shown = 0;
     for (size_t i = 0; count > 1 && row_at(i, &row); i++) {
         if (!is_member(&row, words))

@@ -170,14 +170,16 @@ static void diff(const struct conf_file *f, const struct conf *conf, struct buf 
     conf_report_free(&report);
 }
 
-static void say_changes(const struct conf_file *f, struct buf *changes)
+static void say_changes(const struct conf_file *f, struct str text, struct buf *changes)
 {
     if (f->json)
         return;
     if (changes->len > 0)
         fputs(buf_cstr(changes), stdout);
+    else if (str_eq(text, buf_str(&f->text)))
+        printf("it is like that already\n");
     else
-        printf("no difference in what it means\n");
+        printf("only the order or the layout of the file is another\n");
 }
 
 static bool put(const struct conf_file *f, struct str text, struct err *err)
@@ -244,7 +246,7 @@ static int change(struct conf_file *f, const struct conf *conf, struct str text,
                   struct buf *changes)
 {
     struct err err;
-    say_changes(f, changes);
+    say_changes(f, text, changes);
     if (f->dry_run) {
         if (f->json)
             answer_json(f, changes, "nothing was written");

@@ -54,6 +54,9 @@ static const struct help_text texts[] = {
      "  -q                 only the exit status: 0, or 74 when the spool has failed\n"
      "  --check            one line; exit 0 well, 1 look at it, 2 mail is stuck\n"
      "  --warn AGE         --check: the oldest message waits so long (15m); --crit AGE (4h)\n"},
+    {"listener list", "  waypost listener list\n",
+     "OPEN is what is connected now and how many may be, CAME all since the start, TURNED AWAY\n"
+     "those that were not allowed or too many, REFUSED senders, recipients and messages.\n"},
     {"gateway list", "  waypost gateway list\n", NULL},
     {"gateway show", "  waypost gateway show m365\n", NULL},
     {"gateway test",
@@ -166,6 +169,7 @@ static const struct help_text texts[] = {
      "  waypost queue list '*@example.org'\n"
      "  waypost queue list --json | jq -r .id\n",
      NULL},
+    {"queue release", "  waypost queue release CZHBYK\n", NULL},
     {"queue retry",
      "  waypost queue retry CZHBYK\n"
      "  waypost queue retry all\n",
@@ -174,6 +178,48 @@ static const struct help_text texts[] = {
      "  --reason TEXT      kept in its history\n"},
     {"queue drop", "  waypost queue drop CZHBYK --reason 'sent by mistake'\n",
      "  --reason TEXT      kept in its history\n"},
+    {"serve", "  waypost serve --config waypost.yaml\n",
+     "It stays in the foreground and tells on standard error what it does; `waypost stop` or\n"
+     "SIGTERM end it in order, `waypost reload` or SIGHUP take over the changed configuration.\n"},
+    {"reload", "  waypost config check && waypost reload\n",
+     "exit status: 0, or 78 when something is wrong; what was in force stays then\n"},
+    {"setup",
+     "  waypost setup                                    what is done, what is still to do\n"
+     "  waypost setup thunderbird                        what to enter there\n",
+     "PROGRAM: thunderbird, evolution, kmail, claws, geary, mutt, git, msmtp, s-nail, aerc, "
+     "himalaya,\n"
+     "         emacs, postfix, php, cron, scanner\n"
+     "exit status: 0 all is done, 78 something is still to do, 64 no such program\n"},
+    {"import",
+     "  waypost import                                   what was found, and what it would become\n"
+     "  waypost import --from msmtp --home /home/alice\n"
+     "  waypost import --write /etc/waypost/waypost.yaml --passwords /etc/waypost\n",
+     "  --from PROGRAM     only this one\n"
+     "  --home DIR         this home instead of $HOME; may come several times\n"
+     "  --root DIR         in front of every absolute path: the disk of another machine\n"
+     "  --write FILE       writes the configuration; FILE must not exist\n"
+     "  --append           adds the gateways to the configuration in force\n"
+     "  --passwords DIR    with these two: passwords found in clear go into files of their own\n"
+     "exit status: 0 something was found, 69 nothing was, 73 a file was in the way\n"},
+    {"simulate",
+     "  waypost simulate day.yaml                        your own configuration, a day's story\n"
+     "  waypost simulate --config new.yaml day.yaml      another configuration\n"
+     "  waypost simulate --quiet tests/stories/*.yaml    only what is not as expected\n",
+     "  --follow           everything in the order in which it happens\n"
+     "  --log              with the daemon's own log\n"
+     "  --quiet            no timelines\n"
+     "  --json             the timelines as JSON, a line a story\n"
+     "  --seed N           other chances of the simulated world (1)\n"
+     "exit status: 0, or 1 when something is not as the story expects\n"},
+    {"sink",
+     "  waypost sink --listen 127.0.0.1:2526\n"
+     "  waypost sink --listen 127.0.0.1:2526 --refuse 451\n",
+     "  --listen ADDRESS   where it takes mail\n"
+     "  --maildir DIR      keeps what comes\n"
+     "  --refuse CODE      refuses every recipient with this code\n"},
+    {"spool check", "  waypost spool check /var/lib/waypost\n", NULL},
+    {"spool rebuild", "  waypost spool rebuild /var/lib/waypost\n", NULL},
+    {"password hash", "  waypost password hash alice >> /etc/waypost/users\n", NULL},
 };
 
 const struct help_text *help_text_find(const char *words)

@@ -251,7 +251,8 @@ static bool may_send(struct trial_run *r, struct err *err)
                 name);
         return false;
     default:
-        err_set(err, "the allowance of %s is used up; `waypost gateway` says until when", name);
+        err_set(err, "the allowance of %s is used up; `waypost gateway show %s` says until when",
+                name, name);
     }
     return false;
 }
@@ -267,7 +268,7 @@ bool queue_try(struct queue *q, struct queue_trial *t, struct err *err)
         return false;
     }
     if (g->kind == GATEWAY_DIRECT && t->rcpt.len == 0) {
-        err_set(err, "%s has no server of its own: name a recipient for a test message", g->name);
+        err_set(err, "%s has no server of its own: name a recipient with --to ADDRESS", g->name);
         return false;
     }
     struct arena *arena = arena_new();
