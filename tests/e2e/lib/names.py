@@ -17,13 +17,13 @@ ns A 127.0.0.1
 
 
 class Names:
-    def __init__(self, top, zones, broken=()):
+    def __init__(self, top, zones, broken=(), host="127.0.0.1", port=None):
         """zones: {"sink.test": "@ MX 10 mx\\nmx A 127.0.0.2\\n"}; broken ones answer SERVFAIL."""
         self.top = pathlib.Path(top)
         self.top.mkdir(parents=True)
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
         conf = [f"""server:
-  ip-address: 127.0.0.1@{self.port}
+  ip-address: {self.host}@{self.port}
   username: ""
   chroot: ""
   zonesdir: "{self.top}"
@@ -55,7 +55,7 @@ remote-control:
         def answers():
             assert self.process.poll() is None, (self.top / "log").read_text()
             try:
-                return dns.query.udp(query, "127.0.0.1", timeout=0.2, port=self.port).answer
+                return dns.query.udp(query, self.host, timeout=0.2, port=self.port).answer
             except (OSError, dns.exception.Timeout):
                 return None
         until("the name server answers", answers)
@@ -69,4 +69,4 @@ remote-control:
             self.log.close()
 
     def server(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
