@@ -261,6 +261,7 @@ struct conf {
     int64_t dns_timeout_ms; // of a whole look-up
     enum { CONF_LOG_TEXT, CONF_LOG_JSON } log_format;
     int log_level;          // enum log_level
+    const char *log_file;   // NULL: standard error
     const char *postmaster; // where "postmaster" and notes go; NULL: none
 
     const struct conf_listener *listeners;

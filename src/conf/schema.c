@@ -165,7 +165,7 @@ const struct conf_key conf_keys[] = {
     {.path = "log",
      .type = CONF_SECTION,
      .unset = "as below",
-     .help = "What is written to standard error, and how."},
+     .help = "What is written to the log, how and where."},
     {.path = "log.format",
      .type = CONF_ENUM,
      IN_CONF(log_format),
@@ -179,6 +179,15 @@ const struct conf_key conf_keys[] = {
      .words = log_levels,
      .help = "The least important line still written. `debug` adds how each client's connection "
              "ended."},
+    {.path = "log.file",
+     .type = CONF_PATH,
+     IN_CONF(log_file),
+     .unset = "standard error",
+     .example = "/var/log/waypost/waypost.log",
+     .help = "A file the lines are added to instead, opened once the daemon has become its `user`, "
+             "and opened anew by every `waypost reload` or SIGHUP, so that logrotate can move it "
+             "away. Until the daemon is up, and when the file takes no more, lines go to standard "
+             "error."},
 
     {.path = "dns",
      .type = CONF_SECTION,

@@ -110,6 +110,25 @@ static void on_kept(struct work *work)
     reload_end((struct reload_work *)work, true);
 }
 
+// ---- The log ----
+
+static void set_up_log(const struct conf *conf)
+{
+    log_setup((enum log_level)conf->log_level,
+              conf->log_format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT);
+}
+
+// Back to what it was, when the configuration that named another file was not taken over. The name
+// may have no file any more: then standard error has to do.
+static void keep_log(const struct conf *conf)
+{
+    struct err err;
+    if (!log_to_file(conf->log_file, &err)) {
+        log_to_file(NULL, &err);
+        log_error("log", 0, "%s; standard error has it", err.text);
+    }
+}
+
 static void on_taken_over(void *ctx, bool ok, const struct err *err)
 {
     struct reload_work *w = ctx;
@@ -119,11 +138,13 @@ static void on_taken_over(void *ctx, bool ok, const struct err *err)
         conf_ref(w->conf);
         conf_unref(&s->conf);
         s->conf = w->conf;
+        set_up_log(s->conf);
         control_set_conf(s->control, s->conf);
         w->work = (struct work){.home = s->loop, .work = keep_now, .done = on_kept};
         worker_submit(&w->work);
         return;
     }
+    keep_log(s->conf);
     buf_printf(&w->text, "%s\nthe running configuration stays in force\n", err->text);
     reload_end(w, false);
 }
@@ -136,7 +157,12 @@ static void on_read(struct work *work)
         reload_end(w, false);
         return;
     }
-    daemon_reload(w->server->daemon, w->conf, on_taken_over, w);
+    // First, as it may fail; it is also how the file is opened anew.
+    struct err err = {0};
+    if (log_to_file(w->conf->log_file, &err))
+        daemon_reload(w->server->daemon, w->conf, on_taken_over, w);
+    else
+        on_taken_over(w, false, &err);
 }
 
 static void read_again(struct work *work)
@@ -264,6 +290,9 @@ static bool start(struct server *s, struct err *err)
     s->daemon = daemon_start(s->conf, s->loop, err);
     if (s->daemon == NULL)
         return false;
+    // As the user the daemon has become: root would write wherever that user says.
+    if (!log_to_file(s->conf->log_file, err))
+        return false;
     struct control_parts parts = {.loop = s->loop,
                                   .queue = daemon_queue(s->daemon),
                                   .store = daemon_store(s->daemon),
@@ -298,8 +327,7 @@ int cmd_serve(const struct main_options *options, int argc, char **argv)
     struct buf source;
     buf_init(&source, LIMIT_CONFIG_FILE);
     read_source(options->config, &source); // before root is dropped
-    log_setup((enum log_level)s.conf->log_level,
-              s.conf->log_format == CONF_LOG_JSON ? LOG_JSON : LOG_TEXT);
+    set_up_log(s.conf);
     s.loop = loop_new("conductor");
     static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

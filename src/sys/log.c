@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // One event, one line, one write(2): a line below PIPE_BUF is never torn, whoever else writes
-// there.
+// there. A file keeps its descriptor when it is opened anew (dup3 puts the new one in its place),
+// so threads that log meanwhile write into the one or the other, never into nothing.
 #include "base/base64.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -10,6 +11,7 @@
 #include "sys/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,6 +33,8 @@ static const struct {
 static atomic_int least_level = LOG_INFO_LEVEL;
 static atomic_int line_format = LOG_TEXT;
 static atomic_bool to_journal;
+static atomic_int out = STDERR_FILENO;
+static int file_fd = -1; // the last one opened, -1: none ever
 
 // The variable is inherited by children whose standard error may be elsewhere, so it names the file
 // it is about (systemd.exec(5)).
@@ -52,6 +56,41 @@ void log_setup(enum log_level least, enum log_format format)
     atomic_store(&to_journal, stderr_is_journal());
 }
 
+static int open_file(const char *path, struct err *err)
+{
+    struct stat st;
+    // Neither waits for the reader of a pipe nor follows a link to someone else's file.
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        err_sys(err, errno, "cannot log to %s", path);
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+        return fd;
+    close(fd);
+    err_set(err, "cannot log to %s: it is not an ordinary file with one name", path);
+    return -1;
+}
+
+bool log_to_file(const char *path, struct err *err)
+{
+    if (path == NULL) {
+        atomic_store(&out, STDERR_FILENO);
+        return true;
+    }
+    int fd = open_file(path, err);
+    if (fd < 0)
+        return false;
+    if (file_fd < 0) {
+        file_fd = fd;
+    } else {
+        dup3(fd, file_fd, O_CLOEXEC);
+        close(fd);
+    }
+    atomic_store(&out, file_fd);
+    return true;
+}
+
 bool log_wants(enum log_level level)
 {
     return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
@@ -65,9 +104,14 @@ struct event {
     struct str text;
 };
 
+static bool marks_for_journal(void)
+{
+    return atomic_load(&to_journal) && atomic_load(&out) == STDERR_FILENO;
+}
+
 static void put_text(struct buf *line, const struct event *e)
 {
-    if (atomic_load(&to_journal))
+    if (marks_for_journal())
         buf_puts(line, levels[e->level].prefix);
     buf_printf(line, "%s %s%s", e->time, levels[e->level].mark, e->name);
     if (e->id[0] != '\0')
@@ -80,7 +124,7 @@ static void put_text(struct buf *line, const struct event *e)
 
 static void put_json(struct buf *line, const struct event *e)
 {
-    if (atomic_load(&to_journal))
+    if (marks_for_journal())
         buf_puts(line, levels[e->level].prefix);
     struct json j = json_to(line);
     json_open(&j, NULL);
@@ -110,6 +154,15 @@ static void put_line(struct buf *line, struct event *e)
     }
 }
 
+static bool put_out(int fd, const struct buf *line)
+{
+    ssize_t n;
+    do
+        n = write(fd, line->data, line->len);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
+}
+
 void log_event(enum log_level level, const char *event, uint64_t msg, const char *format, ...)
 {
     if (!log_wants(level))
@@ -131,10 +184,10 @@ void log_event(enum log_level level, const char *event, uint64_t msg, const char
     struct buf line;
     buf_init(&line, LIMIT_LOG_LINE);
     put_line(&line, &e);
-    ssize_t n;
-    do
-        n = write(STDERR_FILENO, line.data, line.len);
-    while (n < 0 && errno == EINTR); // any other trouble: there is nobody left to tell
+    // A file that takes no more, as on a full disk: standard error is the last that may hear it.
+    int fd = atomic_load_explicit(&out, memory_order_relaxed);
+    if (!put_out(fd, &line) && fd != STDERR_FILENO)
+        put_out(STDERR_FILENO, &line);
     buf_free(&line);
     errno = before;
 }

@@ -12,7 +12,9 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -159,6 +161,91 @@ static void *log_many(void *arg)
     return NULL;
 }
 
+static const char *content_of(const char *path)
+{
+    static char text[LIMIT_LOG_LINE];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    assert_true(n >= 0);
+    text[n] = '\0';
+    close(fd);
+    return text;
+}
+
+static void a_file_can_be_moved_away(void **state)
+{
+    char dir[] = "/tmp/waypost-logs-XXXXXX", path[64], moved[64], link[64], fifo[64], hard[64];
+    struct err err;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/log", dir);
+    snprintf(moved, sizeof(moved), "%s/log.1", dir);
+    snprintf(link, sizeof(link), "%s/link", dir);
+    snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+    snprintf(hard, sizeof(hard), "%s/hard", dir);
+    log_setup(LOG_INFO_LEVEL, LOG_TEXT);
+    assert_true(log_to_file(path, &err));
+    log_info("one", 0, "first");
+    assert_line(content_of(path), "one first\n");
+    assert_int_equal(rename(path, moved), 0);
+    log_info("two", 0, "second");
+    assert_true(log_to_file(path, &err));
+    log_info("three", 0, "third");
+    assert_line(content_of(path), "three third\n");
+    assert_line(strchr(content_of(moved), '\n') + 1, "two second\n");
+    // What is no file of ours alone is left alone, and nothing changes.
+    assert_int_equal(symlink(moved, link), 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const char *const bad[] = {link, fifo, dir, "/dev/full", "/nonexistent/log"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(log_to_file(bad[i], &err));
+        assert_non_null(strstr(err.text, bad[i]));
+    }
+    assert_int_equal(linkat(AT_FDCWD, moved, AT_FDCWD, hard, 0), 0);
+    assert_false(log_to_file(hard, &err));
+    log_info("four", 0, "fourth");
+    assert_line(strchr(content_of(path), '\n') + 1, "four fourth\n");
+    assert_string_equal(logged(), "");
+    assert_true(log_to_file(NULL, &err));
+    log_info("five", 0, "fifth");
+    assert_line(logged(), "five fifth\n");
+    const char *const made[] = {path, moved, link, fifo, hard};
+    for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++)
+        unlink(made[i]);
+    rmdir(dir);
+}
+
+static void a_full_disk_is_told_on_standard_error(void **state)
+{
+    char path[] = "/tmp/waypost-log-XXXXXX";
+    struct err err;
+    struct rlimit before, none = {0, 0};
+    close(mkstemp(path));
+    log_setup(LOG_INFO_LEVEL, LOG_TEXT);
+    assert_true(log_to_file(path, &err));
+    // Nothing can be written into files; standard error is a pipe meanwhile.
+    int ends[2], kept = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    none.rlim_max = before.rlim_max;
+    setrlimit(RLIMIT_FSIZE, &none);
+    log_info("full", 0, "no room");
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    dup2(kept, STDERR_FILENO);
+    close(ends[1]);
+    char text[200];
+    ssize_t n = read(ends[0], text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_line(text, "full no room\n");
+    close(ends[0]);
+    close(kept);
+    log_to_file(NULL, &err);
+    unlink(path);
+}
+
 static void lines_of_many_threads_are_never_torn(void **state)
 {
     enum { THREADS = 4 };
@@ -193,6 +280,8 @@ int main(void)
         CASE(json_lines_are_for_programs),
         CASE(long_texts_are_cut_at_a_character),
         CASE(the_journal_gets_priorities),
+        CASE(a_file_can_be_moved_away),
+        CASE(a_full_disk_is_told_on_standard_error),
         CASE(lines_of_many_threads_are_never_torn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: ISC
 """Who may hand mail in, from where and to whom, and what a listener says of itself."""
+import json
+import os
+import signal
 import socket
 
 import pytest
 
 from lib.mail import message
 from lib.names import Names
-from lib.wait import free_port
+from lib.wait import free_port, until
 
 
 def listener(**more):
@@ -130,3 +133,53 @@ def test_timeout(make):
         assert idle.reply() == b"421 4.4.2 no command came for 2 seconds; goodbye\r\n"
         assert mute.reply() == b"421 4.4.2 no part of the message came for 2 seconds; goodbye\r\n"
         assert idle.line() == mute.line() == b""
+
+
+def events(path):
+    """What the log file says; a line that is being written is not yet one."""
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+
+def said(path, event, text=""):
+    return [e for e in events(path) if e["event"] == event and text in e["text"]]
+
+
+def test_log_file(make, tmp_path):
+    log, other = tmp_path / "waypost.log", tmp_path / "other.log"
+    w = make.waypost({"sink": make.peer().gateway()}, start=False,
+                     log={"format": "json", "level": "info", "file": str(log)})
+    w.start(wait=False)
+    until("ready", lambda: said(log, "ready"))
+    assert log.stat().st_mode & 0o137 == 0
+    first = w.send(message())
+    until("the message", lambda: [e for e in said(log, "relayed") if e["id"] == first])
+    # Moved away, it goes on being written until the signal; nothing is lost in between.
+    log.rename(tmp_path / "waypost.log.1")
+    second = w.send(message())
+    until("the second", lambda: [e for e in said(tmp_path / "waypost.log.1", "relayed") if e["id"] == second])
+    os.kill(w.pid(), signal.SIGHUP)
+    until("the reload", lambda: said(log, "reloaded"))
+    w.send(message())
+    until("the third", lambda: said(log, "relayed"))
+    # A file that cannot be: everything stays as it was.
+    w.conf["log"]["file"] = str(tmp_path / "no" / "where")
+    w.write()
+    done = w.run("reload")
+    assert done.returncode != 0 and "cannot log to" in done.out + done.err
+    w.conf["log"].update(file=str(other), level="debug")
+    w.write()
+    count = len(said(log, "relayed"))
+    w.send(message())
+    until("still the old one", lambda: len(said(log, "relayed")) == count + 1)
+    w.run("reload", check=0)
+    w.send(message())
+    until("the other file, and debug", lambda: said(other, "relayed") and said(other, "closed"))
+    assert len(said(log, "relayed")) == count + 1 and w.find("relayed") == []
+
+
+def test_log_file_that_cannot_be(make, tmp_path):
+    w = make.waypost({}, start=False, log={"format": "json", "file": str(tmp_path / "no" / "log")})
+    w.start(wait=False)
+    w.await_event("cannot-start", "cannot log to .*/no/log")
+    assert w.process.wait(20) == 69
+    w.process = None
