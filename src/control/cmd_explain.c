@@ -207,7 +207,8 @@ static bool read_networks(struct explain *x, const char *text)
         } else if (!str_eq(name, STR("none"))) {
             reply_error(x->reply, "waypost: there is no network `%.*s`%s%s%s", STR_FMT(name),
                         near.word != NULL ? "; did you mean `" : "",
-                        near.word != NULL ? near.word : "", near.word != NULL ? "`?" : "");
+                        near.word != NULL ? near.word : "",
+                        near.word != NULL ? "`?" : "; see `waypost network`");
             return false;
         }
     }

@@ -74,7 +74,7 @@ static bool text_is(const struct yaml_node *what, const char *key, const char *i
     const struct yaml_node *n = yaml_get(what, key);
     if (n == NULL || str_eq(n->text, str_of(is != NULL ? is : "none")))
         return true;
-    buf_printf(wrong, "%s is %s, not %.*s; ", key, is != NULL ? is : "none", STR_FMT(n->text));
+    buf_printf(wrong, "`%s` is %s, not %.*s; ", key, is != NULL ? is : "none", STR_FMT(n->text));
     return false;
 }
 
