@@ -260,8 +260,9 @@ struct conf {
     const char *hosts_file;
     int64_t dns_timeout_ms; // of a whole look-up
     enum { CONF_LOG_TEXT, CONF_LOG_JSON } log_format;
-    int log_level;          // enum log_level
-    const char *log_file;   // NULL: standard error
+    int log_level;                                                          // enum log_level
+    const char *log_file;                                                   // NULL: standard error
+    enum { CONF_TRANSCRIPTS_FAILED, CONF_TRANSCRIPTS_ALL } log_transcripts; // kept in the timeline
     const char *postmaster; // where "postmaster" and notes go; NULL: none
 
     const struct conf_listener *listeners;

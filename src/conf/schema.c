@@ -20,6 +20,8 @@ static const struct conf_word log_levels[] = {{"debug", LOG_DEBUG_LEVEL},
                                               {"warn", LOG_WARN_LEVEL},
                                               {"error", LOG_ERROR_LEVEL},
                                               {NULL, 0}};
+static const struct conf_word log_transcripts[] = {
+    {"failed", CONF_TRANSCRIPTS_FAILED}, {"all", CONF_TRANSCRIPTS_ALL}, {NULL, 0}};
 static const struct conf_word listener_tls[] = {
     {"none", LISTEN_TLS_NONE},         {"starttls", LISTEN_TLS_STARTTLS},
     {"required", LISTEN_TLS_REQUIRED}, {"implicit", LISTEN_TLS_IMPLICIT},
@@ -188,6 +190,15 @@ const struct conf_key conf_keys[] = {
              "and opened anew by every `waypost reload` or SIGHUP, so that logrotate can move it "
              "away. Until the daemon is up, and when the file takes no more, lines go to standard "
              "error."},
+
+    {.path = "log.transcripts",
+     .type = CONF_ENUM,
+     IN_CONF(log_transcripts),
+     .fallback = "failed",
+     .words = log_transcripts,
+     .help = "Which dialogues with next hops are kept for `waypost log ID --transcript`, without "
+             "passwords and bodies: of attempts that `failed`, or of `all`. All of them cost some "
+             "kilobytes a message, for the time of `queue.keep`."},
 
     {.path = "dns",
      .type = CONF_SECTION,

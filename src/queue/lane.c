@@ -756,6 +756,7 @@ static void fill_job(struct queue *q, struct qjob *j, struct envelope *e, size_t
     j->job.home = q->parts.loop;
     j->job.done = settle_job;
     j->job.open_body = give_body;
+    j->job.want_transcript = q->conf->log_transcripts == CONF_TRANSCRIPTS_ALL;
     j->loop = choose_loop(q, lane);
     j->job.deliver = q->parts.delivers[j->loop];
 }

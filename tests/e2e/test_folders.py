@@ -104,3 +104,16 @@ def test_messages_as_files(site, tmp_path):
     assert gone.returncode == 65 and "is gone" in gone.err
     for words in ([], ["nothing!"], ["--all", first], [first, "--folder", "held"]):
         assert w.run("queue", "export", *words).returncode == 64, words
+
+
+def test_the_dialogues_of_all_sessions_are_kept_on_wish(make):
+    peer = make.peer()
+    for wish, kept in (("failed", False), ("all", True)):
+        w = make.waypost({"isp": peer.gateway()}, log={"format": "json", "transcripts": wish})
+        mail = w.send(message())
+        until("it went", lambda: mail in ids(w, "log", "--folder", "sent"))
+        said = w.run("log", mail, "--transcript", check=0).out
+        assert ("RCPT TO:<b@sink.test>" in said and "<- 250" in said and "(body, " in said) == kept, said
+        assert "RCPT TO" not in w.run("log", mail, check=0).out
+        attempt = next(e for e in w.json("log", mail, "--transcript")["events"] if e.get("gateway") == "isp")
+        assert ("transcript" in attempt) == kept
