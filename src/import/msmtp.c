@@ -127,6 +127,15 @@ static void ask_netrc(struct import *im, struct import_found *f)
     }
 }
 
+// A word of a shell's command as it is.
+static bool is_plain(const char *word)
+{
+    for (const char *c = word; *c != '\0'; c++)
+        if (!ascii_is_alnum(*c) && strchr("@._+-:", *c) == NULL)
+            return false;
+    return word[0] != '\0' && word[0] != '-';
+}
+
 static void secret_of(struct import *im, const struct account *a, struct import_found *f)
 {
     found_password(im, f, a->password, a->file, a->password_line);
@@ -135,8 +144,11 @@ static void secret_of(struct import *im, const struct account *a, struct import_
         ask_netrc(im, f);
     if (f->secret == IMPORT_SECRET_NONE && f->user != NULL)
         found_keyring(im, f,
-                      arena_printf(im->arena, "secret-tool lookup host %s service smtp user %s",
-                                   f->host, f->user),
+                      is_plain(f->host) && is_plain(f->user)
+                          ? arena_printf(im->arena,
+                                         "secret-tool lookup host %s service smtp user %s", f->host,
+                                         f->user)
+                          : NULL,
                       "not in the files of msmtp, so perhaps in the desktop's keyring");
 }
 

@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "conf/edit.h"
 #include "import/show.h"
+#include "import/source.h"
 #include "main/conf_file.h"
 #include "sys/file.h"
 #include "sys/host.h"
@@ -351,6 +352,28 @@ static const char *password_dir(struct import *im, const struct wishes *w)
     return arena_str(im->arena, dir);
 }
 
+// A command is run whenever the configuration is read, also by root. One that stands in a file of
+// another user is that user's, who must not get others' rights by it: it is shown, not carried
+// over.
+static void distrust_commands(struct import *im)
+{
+    struct path_facts facts;
+    struct err err;
+    for (struct import_found *f = im->found; f != NULL; f = f->next) {
+        if (f->secret_command == NULL || f->places == NULL)
+            continue;
+        if (path_stat_follow(f->places->file, &facts, &err) &&
+            (facts.uid == host_uid() || facts.uid == 0))
+            continue;
+        found_remark(im, f,
+                     "to do: the password comes from a command in a file of another user, which "
+                     "is not carried over: %s",
+                     f->secret_command);
+        f->secret_command = NULL;
+        f->secret = IMPORT_SECRET_NONE;
+    }
+}
+
 int cmd_import(const struct main_options *options, int argc, char **argv)
 {
     struct wishes w = {0};
@@ -370,6 +393,7 @@ int cmd_import(const struct main_options *options, int argc, char **argv)
         return EX_USAGE;
     }
     import_read(im, w.only, w.homes, w.home_count);
+    distrust_commands(im);
     size_t count = import_settle(im);
     buf_init(&yaml, TEXT_BYTES);
     if (count > 0)

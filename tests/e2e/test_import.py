@@ -416,6 +416,31 @@ def test_msmtp_netrc_and_echo(box):
     assert "printf" not in text and "shows the password itself" in unfold(text)
 
 
+def test_a_strange_login_makes_no_command(box):
+    box.put(".msmtprc", "account default\nhost smtp.example.org\nport 587\ntls on\nauth on\nuser \"me;touch ran\"\n")
+    shown = box.run(check=0).out
+    assert "keyring" in shown and "secret-tool" not in shown
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs files of another user")
+def test_a_command_of_another_user_is_never_run(box):
+    """Root looks at somebody's home: what stands there must not be run with root's rights."""
+    ran = box.top / "ran"
+    file = box.put(".msmtprc", "account default\nhost smtp.example.org\nport 587\ntls on\nauth on\nuser me\n"
+                   f"passwordeval sh -c 'touch {ran}; echo secret'\n")
+    config = box.top / "own.yaml"
+    config.write_text(f"hostname: a.example\nspool: {box.top}/spool\nrun: {box.top}/run\n")
+    append = [BINARY, "--config", config, "import", "--home", box.home, "--root", box.root, "--append"]
+    os.chown(file, 65534, 65534)
+    done = subprocess.run(append, capture_output=True, text=True, env=ENV)
+    assert not ran.exists(), done.stdout + done.stderr
+    assert "!command" not in config.read_text()
+    shown = box.run(check=0).out
+    assert "file of another user" in unfold(shown) and "!command" not in shown
+    os.chown(file, 0, 0)
+    assert "!command" in box.run(check=0).out
+
+
 def test_same_server_in_several_programs_is_one(box):
     for program in ("thunderbird", "kmail", "sylpheed"):
         shutil.copytree(SAMPLES / program / "home", box.home, dirs_exist_ok=True)
