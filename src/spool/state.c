@@ -227,6 +227,8 @@ static void written(struct work *work)
     s->in_writing = NULL;
     if (s->asked != NULL)
         begin(s);
+    else if (s->dirty)
+        write_soon(s, GATHER_MS); // the clock may have run out while this write was slow
     for (struct waiter *next; waiter != NULL; waiter = next) {
         next = waiter->next;
         waiter->done(waiter->ctx, ok);

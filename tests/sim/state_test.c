@@ -140,6 +140,27 @@ static void each_call_to_the_disk_fails(void **unused)
         }
 }
 
+static void set_both(void *ctx)
+{
+    state_set(state, "first", str_of(ctx));
+    state_set(state, "second", str_of(ctx));
+}
+
+static void what_was_set_during_a_slow_write_is_written_soon(void **unused)
+{
+    new_world(7);
+    run();
+    world_disk_stall(WORLD_DISK_SYNC, 5000);
+    world_boot(set_both, "4");
+    world_run_until(world_now_ms() + 2000, NULL, NULL);
+    world_boot(set_both, "3");
+    world_run_until(world_now_ms() + 20 * 1000, NULL, NULL);
+    world_crash(WORLD_POWER_CUT);
+    assert_int_not_equal(world_boot(look, NULL), WORLD_CRASHED);
+    assert_int_equal(found, 3);
+    world_free();
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR_LEVEL + 1, LOG_TEXT);
@@ -147,6 +168,7 @@ int main(void)
         cmocka_unit_test(killed_at_each_call),
         cmocka_unit_test(power_cut_at_each_call),
         cmocka_unit_test(each_call_to_the_disk_fails),
+        cmocka_unit_test(what_was_set_during_a_slow_write_is_written_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
