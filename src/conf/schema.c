@@ -203,7 +203,7 @@ const struct conf_key conf_keys[] = {
     {.path = "dns",
      .type = CONF_SECTION,
      .unset = "the system's resolver, without validation",
-     .help = "How names are looked up."},
+     .help = "How names are looked up. A change takes a restart."},
     {.path = "dns.servers",
      .type = CONF_SERVERS,
      IN_CONF(dns_servers),
