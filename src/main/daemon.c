@@ -146,6 +146,7 @@ static void change_watch(struct daemon *d)
     struct err err = {0};
     if ((d->conf->captive_url != NULL) == (d->watch_names != NULL)) {
         watch_set_conf(d->watch, d->conf);
+        queue_place(d->queue, watch_now(d->watch));
         return;
     }
     end_watch(d);

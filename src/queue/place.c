@@ -106,11 +106,16 @@ static void forget_trouble(struct queue *q)
             lane_fresh(q, lane);
 }
 
-void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
+void queue_place(struct queue *q, struct watch_snapshot *now)
 {
     watch_snapshot_unref(&q->where);
     q->where = watch_snapshot_ref(now);
     look_around(q, now->holding);
+}
+
+void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
+{
+    queue_place(q, now);
     q->place_age++;
     if (!q->started)
         return;

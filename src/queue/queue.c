@@ -557,7 +557,8 @@ void queue_adopt(struct queue *q, struct store_message *from)
         qmsg_more(m)->blob = blob_ref(from->blob);
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
-    if (q->now_ms == 0)
+    // The clock of the last turn may be a while ago.
+    if (m->accepted_ms > q->now_ms)
         queue_now(q);
     if (m->accepted_ms > q->now_ms)
         m->accepted_ms = q->now_ms; // by a clock that was ahead

@@ -39,6 +39,8 @@ void queue_reload(struct queue *q, struct conf *conf);
 // and the timelines. The snapshot is referenced.
 struct watch_snapshot;
 void queue_network(struct queue *q, struct watch_snapshot *now, const char *what);
+// The same place, judged by another configuration: nothing has happened.
+void queue_place(struct queue *q, struct watch_snapshot *now);
 
 // May new mail come in? Any thread. False with why when too many recipients wait.
 bool queue_has_room(struct queue *q, struct err *why);

@@ -59,7 +59,7 @@ static const struct advice advices[] = {
     {OUTCOME_DNS, PHASE_NONE, NULL,
      "the name of the server cannot be resolved: check its spelling, and whether DNS works here"},
     {OUTCOME_OFFLINE, PHASE_NONE, NULL,
-     "this machine has no network: nothing was tried; connect it first"},
+     "no network, or no route from here to that server: nothing was tried"},
     {OUTCOME_NET, PHASE_CONNECT, "*refused*",
      "nobody listens on that port, or a firewall refuses it: check host and port (587 with "
      "STARTTLS, 465 with TLS, 25 between servers)"},

@@ -453,7 +453,7 @@ const char *judge_reason(const struct outcome *o)
 {
     switch (o->class) {
     case OUTCOME_OK: return o->relayed ? "accepted by the gateway" : "delivered";
-    case OUTCOME_OFFLINE: return "this machine has no network";
+    case OUTCOME_OFFLINE: return "no network, or no route there from here";
     case OUTCOME_NET: return "the connection failed";
     case OUTCOME_DNS: return "the name could not be resolved for now";
     case OUTCOME_TLS: return "no safe encryption";

@@ -252,7 +252,11 @@ static void say_default(const struct conf *conf, struct buf *out)
     const struct conf_choice *c = &conf->choice;
     buf_puts(out, conf->route_count > 0 ? "All other mail goes " : "All mail goes ");
     if (!has(conf, true) && !has(conf, false)) {
-        buf_puts(out, "direct to the recipients' own servers.");
+        bool none = true;
+        for (size_t i = 0; i < conf->gateway_count; i++)
+            none = none && conf->gateways[i].kind == GATEWAY_DIRECT;
+        buf_puts(out, none ? "direct to the recipients' own servers."
+                           : "nowhere and waits: every gateway is disabled.");
         return;
     }
     buf_puts(out, "through the gateway picked by hand");

@@ -43,7 +43,7 @@ struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *name
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);
 void watch_free(struct watch **watch);
 struct watch_snapshot *watch_now(struct watch *watch);       // borrowed until the next event
-void watch_set_conf(struct watch *watch, struct conf *conf); // networks judged anew
+void watch_set_conf(struct watch *watch, struct conf *conf); // networks judged anew; not told
 
 // Pure: does this network hold in that situation? `why` in the arena.
 bool watch_holds(const struct conf_network *network, const struct watch_snapshot *s,
