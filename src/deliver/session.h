@@ -52,8 +52,8 @@ const struct stream *deliver_session_stream(const struct session *s); // NULL wh
 unsigned deliver_session_sent(const struct session *s);               // transactions begun
 const char *deliver_session_where(const struct session *s);
 
-// It is known to be dead: lost now, instead of when the patience for a step ends. `over` comes, also
-// from inside this call.
+// It is known to be dead: lost now, instead of when the patience for a step ends. `over` comes,
+// also from inside this call.
 void deliver_session_lose(struct session *s, const char *why);
 
 // Gives up now; what is open is settled as LOCAL (or as doubt). No event comes.
