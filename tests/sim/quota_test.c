@@ -343,14 +343,14 @@ static unsigned most_rcpts_in_a_day(const struct small_server *s)
     return most;
 }
 
-static void live_a_month(uint64_t seed, bool crashes)
+static void live(int days, uint64_t seed, bool crashes)
 {
     small_new(seed);
     world_set_zone(0);
     one.lost_permille = 50;
     one.slow_us = 300 * 1000;
     small_start(HEAD ONE, month);
-    for (int hour = 0; hour < 30 * 24; hour++) {
+    for (int hour = 0; hour < days * 24; hour++) {
         for (unsigned i = (unsigned)world_below(24); i > 0; i--) {
             small_send("far.example", world_chance(100) ? PRIORITY_URGENT : PRIORITY_NORMAL,
                        1 + world_below(world_chance(100) ? 20 : 2), 0);
@@ -374,7 +374,7 @@ static void live_a_month(uint64_t seed, bool crashes)
     print_message("seed %lu: %u mails; at most %u a minute, %u an hour, %u (%u) a day\n",
                   (unsigned long)seed, one.mails, most_within(&one, MINUTE),
                   most_within(&one, HOUR), most_in_a_day(&one, 0), most_rcpts_in_a_day(&one));
-    assert_true(one.mails > 1500); // nothing is kept back for ever either
+    assert_true(one.mails > 50 * (unsigned)days); // nothing is kept back for ever either
     small_free();
 }
 
@@ -433,14 +433,12 @@ static void a_refusal_rests_no_longer_than_a_day(void **state)
 
 static void no_month_overruns(void **state)
 {
-    for (uint64_t seed = 1; seed <= 1; seed++)
-        live_a_month(seed, false);
+    live(30, 1, false);
 }
 
-static void no_month_with_crashes_overruns(void **state)
+static void no_days_with_crashes_overrun(void **state)
 {
-    for (uint64_t seed = 11; seed <= 12; seed++)
-        live_a_month(seed, true);
+    live(10, 11, true);
 }
 
 int main(void)
@@ -464,7 +462,7 @@ int main(void)
         T(a_busy_hour_is_kept_whole),
         T(a_refusal_rests_no_longer_than_a_day),
         cmocka_unit_test(no_month_overruns),
-        cmocka_unit_test(no_month_with_crashes_overruns),
+        cmocka_unit_test(no_days_with_crashes_overrun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
