@@ -91,6 +91,12 @@ struct conf_socks { // SOCKS5 (RFC 1928, RFC 1929)
     const char *user, *password; // NULL: none
 };
 
+// Minutes of the week from Monday 00:00, local time: [begin, end), end may lie behind the week's
+// end.
+struct conf_hours {
+    uint16_t begin, end;
+};
+
 enum conf_probe_depth { PROBE_TCP, PROBE_TLS, PROBE_EHLO, PROBE_AUTH };
 
 struct conf_gateway {
@@ -127,6 +133,8 @@ struct conf_gateway {
     const char *socks_password;     // also in socks
     const char *const *senders;     // globs the envelope sender must match; empty: any
     size_t sender_count;
+    const struct conf_hours *hours; // it sends at these times only; empty: always
+    size_t hours_count;
     uint64_t message_size;          // larger mail goes elsewhere; 0: no limit but the server's
     uint64_t quota[UNITS][PERIODS]; // 0: no limit
     unsigned reserve_percent;       // of each quota, kept for urgent mail
@@ -162,12 +170,6 @@ enum conf_mode {
 };
 // Words of a mode's `on` that stand for several classes; the others are enum outcome_class.
 enum { MODE_ON_LAN = 24, MODE_ON_SMTP = 25 };
-
-// Minutes of the week from Monday 00:00, local time: [begin, end), end may lie behind the week's
-// end.
-struct conf_hours {
-    uint16_t begin, end;
-};
 
 struct conf_header {
     const char *name; // lower case

@@ -130,6 +130,8 @@ static void gather(struct reader *r)
     struct map *names = map_new();
     const char **list = arena_alloc(r->arena, (LIMIT_KEPT_HEADERS + 1) * sizeof(*list));
     conf->asks_headers = list;
+    for (size_t i = 0; i < conf->gateway_count; i++)
+        conf->asks_hours |= conf->gateways[i].hours_count > 0;
     for (size_t i = 0; i < conf->route_count; i++) {
         const struct conf_route *route = &conf->routes[i];
         conf->asks_mx |= route->mx_count > 0;

@@ -557,6 +557,15 @@ const struct conf_key conf_keys[] = {
      .example = "[\"*@example.org\"]",
      .help = "Patterns of which the envelope sender must match one; mail of others does not go "
              "through this gateway."},
+    {.path = "gateways.NAME.hours",
+     .type = CONF_HOURS,
+     AT2(conf_gateway, hours, hours_count),
+     .unset = "always",
+     .example = "\"mon-fri 08:00-18:00\"",
+     .help =
+         "It is used at these times of the week only, in local time: days, hours, or both, as in "
+         "`routes[].time`. Outside of them mail takes the next way, or waits until they begin. A "
+         "gateway picked by hand is used at any time."},
     {.path = "gateways.NAME.addresses",
      .type = CONF_IPS,
      AT2(conf_gateway, pinned, pinned_count),

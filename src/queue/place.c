@@ -246,19 +246,27 @@ static void watch_chosen(struct queue *q)
 
 // ---- Turns ----
 
-// The hours of routes: when a minute of the week lies on another side of one of their bounds, mail
-// that waits may have another way.
-static bool crossed(const struct conf *conf, unsigned from, unsigned to)
+// The hours of routes and gateways: when a minute of the week lies on another side of one of their
+// bounds, mail that waits may have another way.
+static bool crossed_one(const struct conf_hours *hours, size_t count, unsigned from, unsigned to)
 {
     enum { WEEK = 7 * 24 * 60 };
     unsigned passed = (to + WEEK - from) % WEEK;
-    for (size_t i = 0; i < conf->route_count; i++) {
-        const struct conf_route *r = &conf->routes[i];
-        for (size_t k = 0; k < r->hours_count; k++)
-            if ((r->hours[k].begin % WEEK + WEEK - from - 1) % WEEK < passed ||
-                (r->hours[k].end % WEEK + WEEK - from - 1) % WEEK < passed)
-                return true;
-    }
+    for (size_t i = 0; i < count; i++)
+        if ((hours[i].begin % WEEK + WEEK - from - 1) % WEEK < passed ||
+            (hours[i].end % WEEK + WEEK - from - 1) % WEEK < passed)
+            return true;
+    return false;
+}
+
+static bool crossed(const struct conf *conf, unsigned from, unsigned to)
+{
+    for (size_t i = 0; i < conf->route_count; i++)
+        if (crossed_one(conf->routes[i].hours, conf->routes[i].hours_count, from, to))
+            return true;
+    for (size_t i = 0; i < conf->gateway_count; i++)
+        if (crossed_one(conf->gateways[i].hours, conf->gateways[i].hours_count, from, to))
+            return true;
     return false;
 }
 

@@ -50,12 +50,15 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
 bool planning_shut(struct queue *q, uint32_t gateway)
 {
     struct envelope none = {.priority = PRIORITY_NORMAL};
-    struct plan_input in = {
-        .conf = q->conf, .place = &q->place, .envelope = &none, .now_ms = q->now_ms};
+    struct plan_input in = {.conf = q->conf,
+                            .place = &q->place,
+                            .envelope = &none,
+                            .now_ms = q->now_ms,
+                            .minute_of_week = q->minute_of_week};
     struct conf_step step = {.gateway = gateway};
     int64_t until;
     enum plan_state state = plan_step_state(&in, &step, &until);
-    return state == STEP_NETWORK || state == STEP_OFFLINE;
+    return state == STEP_NETWORK || state == STEP_HOURS || state == STEP_OFFLINE;
 }
 
 static uint32_t gateway_by_name(struct queue *q, const char *name)
@@ -234,7 +237,8 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
         no_way(q, m, i);
         return;
     }
-    bool place = plan.state == STEP_NETWORK || plan.state == STEP_OFFLINE;
+    bool place =
+        plan.state == STEP_NETWORK || plan.state == STEP_HOURS || plan.state == STEP_OFFLINE;
     if (plan.kind == PLAN_WAIT && (!plan.rests || place)) {
         r->step = 0;
         put_aside(q, m, i, plan.age_ms < plan.until_ms ? plan.age_ms : plan.until_ms);

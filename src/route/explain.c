@@ -196,6 +196,10 @@ static void say_step(const struct plan_input *in, const struct plan_chain *c, si
         buf_puts(out, "no: not on network ");
         plan_networks(in->conf, g->networks, out);
         break;
+    case STEP_HOURS:
+        buf_puts(out, "no: it sends at other times, ");
+        say_for(in, until, "", out);
+        break;
     case STEP_OFFLINE:
         buf_puts(out, in->place->offline ? "no: this machine is offline"
                                          : "no: behind a captive portal");
@@ -224,7 +228,6 @@ static void say_step(const struct plan_input *in, const struct plan_chain *c, si
         break;
     }
     case STEP_CLASS: say_class(in, c, i, out); break;
-    case STEP_HOURS:
     case STEP_STATES: break;
     }
 }
@@ -422,6 +425,7 @@ static void say_passed(const struct plan_input *in, const struct plan_chain *c, 
     case STEP_EARLY_TRIES:
     case STEP_EARLY_TIME: buf_puts(out, "too early"); break;
     case STEP_NETWORK: buf_puts(out, "on another network"); break;
+    case STEP_HOURS: buf_puts(out, "at other times"); break;
     case STEP_SENDER: buf_puts(out, "not for this sender"); break;
     case STEP_SIZE: buf_puts(out, "too large for it"); break;
     default: buf_puts(out, plan_state_name(state)); break;

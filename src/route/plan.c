@@ -102,16 +102,29 @@ static bool header_matches(const struct envelope *e, const struct conf_route *r)
     return r->header_count == 0;
 }
 
-static bool hours_hold(const struct conf_route *r, unsigned minute)
+enum { WEEK = 7 * 24 * 60 }; // minutes
+
+static bool hours_hold(const struct conf_hours *hours, size_t count, unsigned minute)
 {
-    enum { WEEK = 7 * 24 * 60 };
-    for (size_t i = 0; i < r->hours_count; i++) {
-        const struct conf_hours *h = &r->hours[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct conf_hours *h = &hours[i];
         if ((minute >= h->begin && minute < h->end) ||
             (minute + WEEK >= h->begin && minute + WEEK < h->end))
             return true;
     }
-    return r->hours_count == 0;
+    return count == 0;
+}
+
+// When the first of them begins.
+static int64_t hours_begin_ms(const struct conf_hours *hours, size_t count, unsigned minute,
+                              int64_t now_ms)
+{
+    unsigned least = WEEK;
+    for (size_t i = 0; i < count; i++) {
+        unsigned wait = (hours[i].begin % WEEK + WEEK - minute % WEEK) % WEEK;
+        least = wait > 0 && wait < least ? wait : least;
+    }
+    return (now_ms / 60000 + least) * 60000;
 }
 
 static bool network_holds(const struct plan_input *in, const struct conf_route *r)
@@ -149,7 +162,7 @@ static const char *route_miss(const struct plan_input *in, struct facts *f,
         return "class";
     if (!network_holds(in, r))
         return "network";
-    if (!hours_hold(r, in->minute_of_week))
+    if (!hours_hold(r->hours, r->hours_count, in->minute_of_week))
         return "time";
     return mx_matches(in, r) ? NULL : "mx";
 }
@@ -486,6 +499,10 @@ enum plan_state plan_step_state(const struct plan_input *in, const struct conf_s
         return STEP_DISABLED;
     if (bound_elsewhere(in, g) && step->gateway != picked(in))
         return STEP_NETWORK;
+    if (!hours_hold(g->hours, g->hours_count, in->minute_of_week) && step->gateway != picked(in)) {
+        *until_ms = hours_begin_ms(g->hours, g->hours_count, in->minute_of_week, in->now_ms);
+        return STEP_HOURS;
+    }
     if (in->place != NULL && (in->place->offline || in->place->captive) && !is_local(g))
         return STEP_OFFLINE;
     if (!may_send(in, g))

@@ -77,6 +77,7 @@ enum plan_state {
     STEP_OPEN,
     STEP_DISABLED,
     STEP_NETWORK,     // bound to networks that do not hold now
+    STEP_HOURS,       // it sends at other times of the week, until ..
     STEP_OFFLINE,     // the machine has no network, or only a captive portal's
     STEP_SENDER,      // may not carry this sender
     STEP_SIZE,        // the mail is too large for it
@@ -85,7 +86,6 @@ enum plan_state {
     STEP_EARLY_TRIES, // `after: {tries: N}`
     STEP_EARLY_TIME,  // `after: {time: T}`
     STEP_CLASS,       // the trouble of the step before does not lead here (`on`)
-    STEP_HOURS,       // (reserved)
     STEP_STATES
 };
 
@@ -94,10 +94,10 @@ struct plan {
     uint32_t gateway;
     unsigned step;         // counted from 1: give as from_step when it fails
     enum plan_state state; // WAIT: why the first choice is not open
-    bool rests;            // WAIT: a lane to wait in (RESTS, QUOTA, NETWORK, OFFLINE); else the
-                           // message is too young
-    int64_t until_ms;      // WAIT: wall clock, INT64_MAX: until something changes
-    int64_t age_ms;        // WAIT: wall clock when a step comes of age, INT64_MAX: none will
+    bool rests;       // WAIT: a lane to wait in (RESTS, QUOTA, NETWORK, HOURS, OFFLINE); else the
+                      // message is too young
+    int64_t until_ms; // WAIT: wall clock, INT64_MAX: until something changes
+    int64_t age_ms;   // WAIT: wall clock when a step comes of age, INT64_MAX: none will
     int64_t parallel_ms; // GO, urgent mail: begin the step after it beside it after so long; 0: no
     int route;           // index into conf.routes, -1: the default chain
 };
@@ -141,8 +141,8 @@ struct plan_chain {
 };
 void plan_chain(const struct plan_input *in, struct plan_chain *out);
 
-// The state of one step: the first in the order of the enum that applies. *until_ms: for QUOTA,
-// RESTS, EARLY_TIME (wall clock), else INT64_MAX.
+// The state of one step: the first in the order of the enum that applies. *until_ms: for HOURS,
+// QUOTA, RESTS, EARLY_TIME (wall clock), else INT64_MAX.
 enum plan_state plan_step_state(const struct plan_input *in, const struct conf_step *step,
                                 int64_t *until_ms);
 const char *plan_state_name(enum plan_state state); // "open", "disabled", "network", ... for JSON

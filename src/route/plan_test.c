@@ -484,6 +484,38 @@ static enum plan_state state_of(const struct plan_input *in, struct conf_step st
     return plan_step_state(in, &step, until);
 }
 
+static void a_gateway_sends_in_its_hours_only(void **state)
+{
+    static const struct conf_hours hours[] = {{8 * 60, 18 * 60}, {6 * 1440 + 1380, 7 * 1440 + 60}};
+    struct plan_input in = at_office();
+    int64_t until, midnight = 100 * 86400000LL;
+    struct conf_step step = {.gateway = COMPANY};
+    in.now_ms = midnight + 30000;
+    many[COMPANY].hours = hours;
+    many[COMPANY].hours_count = 2;
+    in.minute_of_week = 8 * 60;
+    assert_int_equal(state_of(&in, step, &until), STEP_OPEN);
+    in.minute_of_week = 18 * 60; // until Sunday at 23:00
+    assert_int_equal(state_of(&in, step, &until), STEP_HOURS);
+    assert_int_equal(until, midnight + ((6 * 1440 + 1380) - 18 * 60) * 60000LL);
+    in.minute_of_week = 30; // still Sunday's night
+    assert_int_equal(state_of(&in, step, &until), STEP_OPEN);
+    in.minute_of_week = 7 * 60 + 59;
+    assert_int_equal(state_of(&in, step, &until), STEP_HOURS);
+    assert_int_equal(until, midnight + 60000);
+    for (uint32_t i = 0; i < PLACES; i++)
+        many[i].enabled = i == COMPANY;
+    struct plan p = plan_next(&in);
+    assert_int_equal(p.kind, PLAN_WAIT);
+    assert_int_equal(p.state, STEP_HOURS);
+    assert_int_equal(p.until_ms, midnight + 60000);
+    struct plan_place place = *in.place; // a pick by hand means now
+    place.picked = COMPANY;
+    in.place = &place;
+    assert_int_equal(plan_next(&in).kind, PLAN_GO);
+    many[COMPANY].hours_count = 0;
+}
+
 static void each_state_has_its_cause(void **state)
 {
     static const char *const senders[] = {"*@example.org"};
@@ -1030,6 +1062,7 @@ int main(void)
         cmocka_unit_test(a_pick_by_hand_comes_first_wherever_it_is_bound),
         cmocka_unit_test(a_pick_by_hand_comes_first_in_a_route_that_names_it),
         cmocka_unit_test(mail_behind_one_that_rests_is_shared_by_weight_too),
+        cmocka_unit_test(a_gateway_sends_in_its_hours_only),
         cmocka_unit_test(each_state_has_its_cause),
         cmocka_unit_test(offline_only_what_is_on_this_machine_is_open),
         cmocka_unit_test(what_another_place_opens_is_waited_for),
