@@ -72,6 +72,14 @@ static void ask_all(struct manager *m);
 
 // ---- Reading properties ----
 
+// Anybody may name a WLAN.
+static void make_plain(char *text)
+{
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 // The value of the property at hand; false when it is of another type (and skipped).
 static bool read_text(sd_bus_message *reply, const char *type, char *out, size_t size)
 {
@@ -79,9 +87,7 @@ static bool read_text(sd_bus_message *reply, const char *type, char *out, size_t
     if (sd_bus_message_read(reply, "v", type, &text) < 0)
         return false;
     snprintf(out, size, "%s", text != NULL ? text : "");
-    for (char *c = out; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    make_plain(out);
     return true;
 }
 
@@ -130,6 +136,7 @@ static bool each_of_point(void *to, const char *name, sd_bus_message *reply)
         len = len < TEXT - 1 ? len : TEXT - 1;
         memcpy(c->ssid, bytes, len);
         c->ssid[len] = '\0';
+        make_plain(c->ssid);
     }
     return sd_bus_message_exit_container(reply) >= 0;
 }
