@@ -5,6 +5,7 @@
 #include "control/command.h"
 #include "main/command.h"
 #include "main/help.h"
+#include "main/topics.h"
 
 #include <stdio.h>
 #include <sysexits.h>
@@ -72,7 +73,7 @@ const struct main_command main_commands[] = {
      cmd_password_hash},
     {"sink", "[--listen ADDRESS] [--maildir DIR] [--refuse CODE]",
      "an upstream for trying things out: takes everything, a line each", cmd_sink},
-    {"help", "[WORD]...", "this, or the usage of one command", cmd_help},
+    {"help", "[COMMAND | TOPIC]", "this, one command, or a topic", cmd_help},
     {"version", "[--json]", "the version", cmd_version},
     {"check", NULL, NULL, cmd_config_check},
     {"--version", NULL, NULL, cmd_version},
@@ -152,6 +153,9 @@ static void print_all(void)
             if (find_row(groups[g].words[i], &row))
                 printf("  %-17s %s\n", row.words, row.help);
     }
+    printf("\n`waypost help TOPIC`:");
+    for (const struct help_topic *t = help_topics; t->name != NULL; t++)
+        printf(" %s", t->name);
     printf("\n`waypost help COMMAND` says more; --json where it reads; --config FILE (or "
            "$WAYPOST_CONFIG) anywhere\n");
 }
@@ -323,6 +327,11 @@ int cmd_help(const struct main_options *options, int argc, char **argv)
     bool found = false;
     if (argc == 0) {
         print_all();
+        return 0;
+    }
+    const struct help_topic *topic = argc == 1 ? help_topic_find(argv[0]) : NULL;
+    if (topic != NULL) {
+        printf("%s: %s\n\n%s", topic->name, topic->title, topic->text);
         return 0;
     }
     // Behind the command's own words may stand its arguments.

@@ -256,3 +256,15 @@ def test_how_to_look_from_outside(tool):
 def test_wrong_words(tool):
     for words in (["host:0"], ["host:http"], ["--timeout", "soon"], ["--what"], ["a:b:c"]):
         assert tool.run("probe", *words).returncode == 64, words
+
+
+def test_help_by_topic(tool):
+    whole = tool.run("help", check=0).out
+    for topic in ("gateways", "networks", "routes", "passwords", "troubles"):
+        said = tool.run("help", topic, check=0).out
+        assert f" {topic}" in whole.split("TOPIC`:")[1] and said.startswith(f"{topic}: ")
+        for line in said.splitlines():  # every command it names is there
+            if line.startswith("  waypost "):
+                words = [w for w in line.split()[1:4] if w.isalpha() and w.islower()]
+                known = any(tool.run("help", *words[:n]).returncode == 0 for n in (1, 2))
+                assert known, line
