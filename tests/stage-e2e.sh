@@ -19,7 +19,7 @@ round() { # program, pytest's options
     # A copy, as a build meanwhile would pull it away.
     cp "$1" "$top/waypost"
     shift
-    WAYPOST=$top/waypost timeout 900 /usr/bin/python3 -B -m pytest -q --tb=short --durations=10 -p no:cacheprovider --continue-on-collection-errors \
+    WAYPOST=$top/waypost timeout 1500 /usr/bin/python3 -B -m pytest -q --tb=short --durations=10 -p no:cacheprovider --continue-on-collection-errors \
         --basetemp="$top/t" --junitxml="$top/result.xml" "$@" tests/e2e || true
     # A run that was cut short has no result, which counts as one failure.
     counts=$(/usr/bin/python3 - "$top/result.xml" <<'EOF'

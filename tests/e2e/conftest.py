@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Fixtures. Real servers are started once for all tests, and only those that are asked for."""
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,22 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from lib import mta  # noqa: E402
 from lib.peer import Peer  # noqa: E402
 from lib.waypost import Waypost  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.passed = outcome.get_result().passed
+
+
+@pytest.fixture(autouse=True)
+def spools_go(request, tmp_path):
+    """A spool takes 128 MiB; only those of failed tests are kept."""
+    yield
+    if getattr(request.node, "passed", False):
+        for spool in tmp_path.glob("waypost*/spool"):
+            shutil.rmtree(spool, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
