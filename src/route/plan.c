@@ -552,6 +552,15 @@ static struct conf_step walk_step(const struct walk *w, size_t i)
     return step;
 }
 
+// In the preset on-error the classes say whether the gateways have their turn at all, so what
+// direct delivery met counts for each of them, not only for the one right behind it (PC-13).
+static bool turn_is_barred(const struct plan_input *in, const struct plan_chain *chain)
+{
+    return chain->route >= 0 && chain->count > 1 &&
+           in->conf->routes[chain->route].mode == MODE_ON_ERROR &&
+           (chain->steps[1].on >> in->last_class & 1) == 0;
+}
+
 static enum plan_state walk_state(struct walk *w, size_t i, int64_t *until_ms)
 {
     const struct plan_input *in = w->in;
@@ -561,6 +570,8 @@ static enum plan_state walk_state(struct walk *w, size_t i, int64_t *until_ms)
     // Only the step right behind the failed one asks for its class: what follows a resting gateway
     // inherits it.
     if (i < in->from_step || (w->tried && (step.on >> in->last_class & 1) == 0))
+        state = STEP_CLASS;
+    if (w->tried && i > 1 && in->from_step == 1 && turn_is_barred(in, w->chain))
         state = STEP_CLASS;
     // A provider that does not want us is not asked again behind its detour.
     if (w->tried && i > 0 && w->chain->rank[i - 1] == RANK_DETOUR &&
