@@ -202,6 +202,13 @@ static void addresses_and_ranges(void **state)
     assert_false(net_range_has(&r, &out));
     assert_true(net_addr_parse_ip(STR("::ffff:10.21.0.1"), &in));
     assert_true(net_range_has(&r, &in));
+    net_range_around(&in, 12, &r);
+    assert_true(net_range_has(&r, &in));
+    struct net_range whole = r, one;
+    net_range_around(&whole.high, 12, &r);
+    assert_memory_equal(r.low.bytes, whole.low.bytes, sizeof(r.low.bytes));
+    net_range_around(&in, net_addr_bits(&in), &one);
+    assert_true(net_addr_same_ip(&one.low, &in) && net_addr_same_ip(&one.high, &in));
     assert_true(net_range_parse(STR("192.168.1.40-192.168.1.47"), &r));
     assert_true(net_addr_parse_ip(STR("192.168.1.47"), &in));
     assert_true(net_range_has(&r, &in));

@@ -130,6 +130,23 @@ bool net_addr_is_any(const struct net_addr *addr)
            memcmp(addr->bytes, zero, width(addr)) == 0;
 }
 
+unsigned net_addr_bits(const struct net_addr *addr)
+{
+    return (unsigned)width(addr) * 8;
+}
+
+void net_range_around(const struct net_addr *addr, unsigned prefix, struct net_range *range_out)
+{
+    struct net_range r = {*addr, *addr};
+    for (size_t i = 0; i < width(addr); i++) {
+        size_t kept = prefix > i * 8 ? prefix - i * 8 : 0;
+        unsigned char mask = kept >= 8 ? 0xff : (unsigned char)(0xff00u >> kept);
+        r.low.bytes[i] &= mask;
+        r.high.bytes[i] |= (unsigned char)~mask;
+    }
+    *range_out = r;
+}
+
 bool net_range_parse(struct str text, struct net_range *range_out)
 {
     struct net_range r = {0};
@@ -138,16 +155,10 @@ bool net_range_parse(struct str text, struct net_range *range_out)
         uint64_t bits;
         if (!net_addr_parse_ip(str_make(text.ptr, slash), &r.low))
             return false;
-        if (!str_u64(str_make(text.ptr + slash + 1, text.len - slash - 1), width(&r.low) * 8,
+        if (!str_u64(str_make(text.ptr + slash + 1, text.len - slash - 1), net_addr_bits(&r.low),
                      &bits))
             return false;
-        r.high = r.low;
-        for (size_t i = 0; i < width(&r.low); i++) {
-            size_t kept = bits > i * 8 ? bits - i * 8 : 0;
-            unsigned char mask = kept >= 8 ? 0xff : (unsigned char)(0xff00u >> kept);
-            r.low.bytes[i] &= mask;
-            r.high.bytes[i] |= (unsigned char)~mask;
-        }
+        net_range_around(&r.low, (unsigned)bits, &r);
     } else if (dash < text.len) {
         if (!net_addr_parse_ip(str_make(text.ptr, dash), &r.low) ||
             !net_addr_parse_ip(str_make(text.ptr + dash + 1, text.len - dash - 1), &r.high) ||

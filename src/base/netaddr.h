@@ -25,6 +25,7 @@ const char *net_addr_format_ip(const struct net_addr *addr,
                                char text[NET_ADDR_TEXT]); // no port, no brackets
 bool net_addr_same_ip(const struct net_addr *a,
                       const struct net_addr *b);        // ::ffff:a.b.c.d equals a.b.c.d
+unsigned net_addr_bits(const struct net_addr *addr);    // 32 or 128
 bool net_addr_is_loopback(const struct net_addr *addr); // also NET_UNIX
 bool net_addr_is_any(const struct net_addr *addr);      // 0.0.0.0 or ::
 
@@ -35,4 +36,6 @@ struct net_range {
 };
 // "10.0.0.0/8", "fd00::/8", "192.168.1.40-192.168.1.47", or a single address.
 bool net_range_parse(struct str text, struct net_range *range_out);
+// All addresses that share its first `prefix` bits; more than it has: itself alone.
+void net_range_around(const struct net_addr *addr, unsigned prefix, struct net_range *range_out);
 bool net_range_has(const struct net_range *range, const struct net_addr *addr);

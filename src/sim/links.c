@@ -58,7 +58,7 @@ static void read_address(struct plug *p, const char *text)
     str_split(&rest, '/', &ip);
     if (p->count == ADDRESSES || !net_addr_parse_ip(ip, &p->addresses[p->count]))
         return;
-    unsigned most = p->addresses[p->count].family == NET_IPV4 ? 32 : 128;
+    unsigned most = net_addr_bits(&p->addresses[p->count]);
     p->prefix[p->count++] = str_u64(rest, most, &prefix) ? (unsigned)prefix : most;
 }
 
@@ -101,14 +101,6 @@ void world_link_remove(const char *name)
 
 // ---- For the network. ----
 
-static bool shares_prefix(const struct net_addr *a, const struct net_addr *b, unsigned prefix)
-{
-    for (unsigned i = 0; i < prefix; i++)
-        if (((a->bytes[i / 8] ^ b->bytes[i / 8]) >> (7 - i % 8) & 1) != 0)
-            return false;
-    return true;
-}
-
 bool links_source(const struct net_addr *to, struct net_addr *from_out)
 {
     const struct net_addr *found = NULL;
@@ -117,8 +109,9 @@ bool links_source(const struct net_addr *to, struct net_addr *from_out)
         for (size_t i = 0; p->up && i < p->count; i++) {
             if (p->addresses[i].family != to->family)
                 continue;
-            bool near = shares_prefix(&p->addresses[i], to, p->prefix[i]);
-            if (found == NULL || near)
+            struct net_range subnet;
+            net_range_around(&p->addresses[i], p->prefix[i], &subnet);
+            if (found == NULL || net_range_has(&subnet, to))
                 found = &p->addresses[i];
         }
     }
@@ -202,15 +195,14 @@ bool links_read(struct arena *arena, struct links *out, struct err *err)
                                                        .point_to_point = point,
                                                        .wireless = strncmp(p->name, "wl", 2) == 0};
         for (size_t i = 0; i < p->count; i++) {
-            struct net_addr base = p->addresses[i];
-            for (unsigned bit = p->prefix[i]; bit < (base.family == NET_IPV4 ? 32 : 128); bit++)
-                base.bytes[bit / 8] &= (unsigned char)~(0x80u >> bit % 8);
+            struct net_range subnet;
+            net_range_around(&p->addresses[i], p->prefix[i], &subnet);
             addrs[out->address_count++] = (struct link_address){
                 .link = p->index, .addr = p->addresses[i], .prefix = p->prefix[i]};
             routes[out->route_count++] =
-                (struct link_route){.link = p->index, .to = base, .prefix = p->prefix[i]};
+                (struct link_route){.link = p->index, .to = subnet.low, .prefix = p->prefix[i]};
             routes[out->route_count++] = (struct link_route){
-                .link = p->index, .to = {.family = base.family}, .metric = 100 + p->index};
+                .link = p->index, .to = {.family = subnet.low.family}, .metric = 100 + p->index};
         }
     }
     return true;

@@ -9,18 +9,16 @@ static void range_text(struct buf *out, const struct net_range *r)
     char low[NET_ADDR_TEXT], high[NET_ADDR_TEXT];
     net_addr_format_ip(&r->low, low);
     net_addr_format_ip(&r->high, high);
-    unsigned bits = r->low.family == NET_IPV4 ? 32 : 128, same = 0;
-    while (same < bits &&
-           ((r->low.bytes[same / 8] ^ r->high.bytes[same / 8]) >> (7 - same % 8) & 1) == 0)
-        same++;
-    bool whole = true; // the low one ends in zeros, the high one in ones
-    for (unsigned i = same; i < bits; i++)
-        whole = whole && (r->low.bytes[i / 8] >> (7 - i % 8) & 1) == 0 &&
-                (r->high.bytes[i / 8] >> (7 - i % 8) & 1) == 1;
-    if (same == bits)
+    unsigned bits = net_addr_bits(&r->low), prefix = 0;
+    struct net_range around;
+    do
+        net_range_around(&r->low, prefix, &around);
+    while ((!net_addr_same_ip(&around.low, &r->low) || !net_addr_same_ip(&around.high, &r->high)) &&
+           ++prefix <= bits);
+    if (prefix == bits)
         buf_puts(out, low);
-    else if (whole)
-        buf_printf(out, "%s/%u", low, same);
+    else if (prefix < bits)
+        buf_printf(out, "%s/%u", low, prefix);
     else
         buf_printf(out, "%s-%s", low, high);
 }
@@ -87,12 +85,9 @@ static bool by_address(const struct conf_network *n, const struct watch_snapshot
 
 static bool prefix_in(const struct net_range *r, const struct net_addr *addr, unsigned prefix)
 {
-    struct net_addr low = *addr, high = *addr;
-    for (unsigned i = prefix; i < (addr->family == NET_IPV4 ? 32 : 128); i++) {
-        low.bytes[i / 8] &= (unsigned char)~(0x80u >> i % 8);
-        high.bytes[i / 8] |= (unsigned char)(0x80u >> i % 8);
-    }
-    return net_range_has(r, &low) && net_range_has(r, &high);
+    struct net_range around;
+    net_range_around(addr, prefix, &around);
+    return net_range_has(r, &around.low) && net_range_has(r, &around.high);
 }
 
 static bool by_subnet(const struct conf_network *n, const struct watch_snapshot *s,
@@ -244,7 +239,7 @@ bool watch_holds(const struct conf_network *n, const struct watch_snapshot *s, s
 static unsigned near_prefix(const struct watch_snapshot *s, const struct link_address *a,
                             const struct conf_choice *choice)
 {
-    unsigned host = a->addr.family == NET_IPV4 ? 32 : 128, found = host;
+    unsigned host = net_addr_bits(&a->addr), found = host;
     if (a->prefix < host)
         return a->prefix;
     for (size_t i = 0; i < s->links.route_count; i++) {
@@ -252,9 +247,8 @@ static unsigned near_prefix(const struct watch_snapshot *s, const struct link_ad
         if (r->link != a->link || r->to.family != a->addr.family || r->prefix == 0 ||
             r->prefix >= found || r->gateway.family != NET_NONE)
             continue;
-        struct net_range around = {r->to, r->to};
-        for (unsigned bit = r->prefix; bit < host; bit++)
-            around.high.bytes[bit / 8] |= (unsigned char)(0x80u >> bit % 8);
+        struct net_range around;
+        net_range_around(&r->to, r->prefix, &around);
         if (net_range_has(&around, &a->addr))
             found = r->prefix;
     }
@@ -270,12 +264,10 @@ bool watch_in_subnet(const struct watch_snapshot *s, const struct net_addr *addr
         const struct link_address *a = &s->links.addresses[i];
         if (a->addr.family != addr->family || !place_usable(s, a))
             continue;
-        unsigned prefix = near_prefix(s, a, choice), same = 0;
-        unsigned most = addr->family == NET_IPV4 ? 32 : 128;
-        while (same < most &&
-               ((a->addr.bytes[same / 8] ^ addr->bytes[same / 8]) >> (7 - same % 8) & 1) == 0)
-            same++;
-        if (prefix > 0 && same >= prefix)
+        unsigned prefix = near_prefix(s, a, choice);
+        struct net_range around;
+        net_range_around(&a->addr, prefix, &around);
+        if (prefix > 0 && net_range_has(&around, addr))
             return true;
     }
     return false;

@@ -115,10 +115,11 @@ uint64_t watch_mark(const struct watch_snapshot *s, const struct conf *conf)
     for (size_t i = 0; i < s->links.address_count; i++) {
         const struct link_address *a = &s->links.addresses[i];
         unsigned char subnet[17] = {(unsigned char)a->prefix};
+        struct net_range around;
         if (!place_usable(s, a) || a->temporary)
             continue;
-        for (unsigned bit = 0; bit < a->prefix && bit < 128; bit++)
-            subnet[1 + bit / 8] |= a->addr.bytes[bit / 8] & (unsigned char)(0x80u >> bit % 8);
+        net_range_around(&a->addr, a->prefix, &around);
+        memcpy(subnet + 1, around.low.bytes, net_addr_bits(&a->addr) / 8);
         mark += mark_of(subnet, sizeof(subnet));
     }
     for (size_t i = 0; i < s->manager.count; i++)

@@ -167,12 +167,10 @@ static void learn_subnets(const struct watch_snapshot *s, const struct link_fact
         const struct link_address *a = &s->links.addresses[i];
         if (a->link != link->index || !place_usable(s, a) || a->temporary)
             continue;
-        struct net_addr base = a->addr;
-        unsigned most = base.family == NET_IPV4 ? 32 : 128;
-        for (unsigned bit = a->prefix; bit < most; bit++)
-            base.bytes[bit / 8] &= (unsigned char)~(0x80u >> bit % 8);
+        struct net_range subnet;
+        net_range_around(&a->addr, a->prefix, &subnet);
         buf_printf(out, "%s\"%s/%u\"", any ? ", " : "    subnet: [",
-                   net_addr_format_ip(&base, text), a->prefix);
+                   net_addr_format_ip(&subnet.low, text), a->prefix);
         any = true;
     }
     if (any)
