@@ -20,9 +20,8 @@ struct watch {
     struct manager *manager;
     struct captive *captive;
     struct watch_snapshot *now;
-    struct watch_snapshot *before; // kept until the next event, its names may be borrowed
-    bool links_unknown;            // said once
-    struct timer again;            // when the kernel did not tell
+    bool links_unknown; // said once
+    struct timer again; // when the kernel did not tell
 };
 
 struct watch_snapshot *watch_snapshot_ref(struct watch_snapshot *s)
@@ -101,8 +100,7 @@ static void take(struct watch *w, bool from_captive)
     }
     buf_init(&what, LIMIT_LOG_LINE);
     place_tell_change(w->now, s, w->conf, &what);
-    watch_snapshot_unref(&w->before);
-    w->before = w->now;
+    watch_snapshot_unref(&w->now);
     w->now = s;
     if (w->captive != NULL && !from_captive)
         captive_ask(w->captive, s->offline);
@@ -152,7 +150,6 @@ void watch_free(struct watch **wp)
     captive_free(&w->captive);
     manager_free(&w->manager);
     links_watch_free(&w->links);
-    watch_snapshot_unref(&w->before);
     watch_snapshot_unref(&w->now);
     conf_unref(&w->conf);
     xfree(w);
@@ -170,7 +167,7 @@ void watch_set_conf(struct watch *w, struct conf *conf)
     w->conf = conf;
     if (w->captive != NULL)
         captive_set_url(w->captive, conf->captive_url);
-    watch_snapshot_unref(&w->before);
-    w->before = w->now;
-    w->now = look(w, clock_mono_us());
+    struct watch_snapshot *s = look(w, clock_mono_us());
+    watch_snapshot_unref(&w->now);
+    w->now = s;
 }

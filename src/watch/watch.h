@@ -37,7 +37,7 @@ void watch_snapshot_unref(struct watch_snapshot **s); // any thread
 struct watch;
 // `changed` runs when something that can matter to mail changed (not for a new lifetime of an
 // address); `what` says it in words: "eth0 has 192.168.178.20/24; network home holds". The snapshot
-// of before and of now are there.
+// of now is there; who wants to keep one takes a reference.
 // `names` of the same loop, for the captive check; NULL: there is none.
 struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *names,
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);
