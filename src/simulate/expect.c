@@ -81,7 +81,7 @@ static bool text_is(const struct yaml_node *what, const char *key, const char *i
 // The gateways tried in their order, one after the other counted once.
 static bool tried_is(const struct yaml_node *what, const struct tale_rcpt *r, struct buf *wrong)
 {
-    const struct yaml_node *list = yaml_get(what, "tried"), *n = story_list(what, "tried");
+    const struct yaml_node *list = yaml_get(what, "tried"), *n = story_first(list);
     bool same = true;
     if (list == NULL)
         return true;
@@ -89,7 +89,7 @@ static bool tried_is(const struct yaml_node *what, const struct tale_rcpt *r, st
         if (i > 0 && r->tried[i] == r->tried[i - 1])
             continue;
         same = n != NULL && str_eq(n->text, str_of(r->tried[i]));
-        n = n != NULL && list->kind == YAML_LIST ? n->next : NULL;
+        n = n != NULL ? story_next(list, n) : NULL;
     }
     if (same && n == NULL)
         return true;
@@ -161,8 +161,7 @@ static bool mails_hold(const struct yaml_node *what, struct buf *wrong)
 {
     const struct yaml_node *mail = yaml_get(what, "mail"), *to = yaml_get(what, "to");
     bool ok = true, any = false;
-    for (const struct yaml_node *n = story_list(what, "mail"); n != NULL;
-         n = mail->kind == YAML_LIST ? n->next : NULL)
+    for (const struct yaml_node *n = story_first(mail); n != NULL; n = story_next(mail, n))
         for (const struct tale *t = tale_first(); t != NULL; t = t->next) {
             if (!mail_is(t, n->text) && !str_eq(n->text, STR("all")))
                 continue;
@@ -205,8 +204,7 @@ static bool networks_hold(const struct yaml_node *what, const struct conf *conf,
     uint64_t want = 0;
     if (list == NULL)
         return true;
-    for (const struct yaml_node *n = story_list(what, "holds"); n != NULL;
-         n = list->kind == YAML_LIST ? n->next : NULL)
+    for (const struct yaml_node *n = story_first(list); n != NULL; n = story_next(list, n))
         for (size_t i = 0; i < conf->network_count; i++)
             if (str_eq(n->text, str_of(conf->networks[i].name)))
                 want |= UINT64_C(1) << i;

@@ -79,8 +79,8 @@ static bool set_link(const char *name, const struct yaml_node *what, struct err 
         return false;
     }
     l->count = 0;
-    for (const struct yaml_node *n = list->kind == YAML_LIST ? list->first : list;
-         n != NULL && l->count < ADDRESSES; n = list->kind == YAML_LIST ? n->next : NULL) {
+    for (const struct yaml_node *n = story_first(list); n != NULL && l->count < ADDRESSES;
+         n = story_next(list, n)) {
         ok = ok && own_address(n->text, &l->own[l->count]);
         if (!ok) {
             err_set(err, "%.*s is no address with a prefix such as 10.20.3.4/24", STR_FMT(n->text));
@@ -171,9 +171,8 @@ bool place_connection(const struct yaml_node *what, struct err *err)
     struct manager_connection list[CONNECTIONS];
     struct manager_state state = {.present = true, .connections = list};
     bool none = what->kind == YAML_SCALAR;
-    for (const struct yaml_node *n = what->kind == YAML_LIST ? what->first : what;
-         !none && n != NULL && state.count < CONNECTIONS;
-         n = what->kind == YAML_LIST ? n->next : NULL) {
+    for (const struct yaml_node *n = story_first(what);
+         !none && n != NULL && state.count < CONNECTIONS; n = story_next(what, n)) {
         one_connection(n, &said[state.count], &list[state.count]);
         tales_world("connection %s stands%s", list[state.count].id,
                     answer(n, "captive") == MANAGER_YES ? ", behind a portal" : "");

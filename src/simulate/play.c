@@ -257,8 +257,7 @@ static void one_mail(const struct yaml_node *what, const char *name)
     e->priority = class_of(story_text(what, "class", "normal"));
     fill_headers(e, what, arena);
     const struct yaml_node *to = yaml_get(what, "to");
-    for (const struct yaml_node *n = story_list(what, "to"); n != NULL;
-         n = to->kind == YAML_LIST ? n->next : NULL) {
+    for (const struct yaml_node *n = story_first(to); n != NULL; n = story_next(to, n)) {
         struct envelope_rcpt *rcpt = envelope_add(e, arena);
         rcpt->address = n->text;
         servers_for_domain(arena_str(arena, envelope_domain(n->text)));
@@ -473,11 +472,8 @@ static void do_reload(const struct yaml_node *what)
 
 static void each(const struct yaml_node *what, enum verb verb)
 {
-    if (what->kind == YAML_SCALAR)
-        order_one(verb, what);
-    else
-        for (const struct yaml_node *n = what->first; n != NULL; n = n->next)
-            order_one(verb, n);
+    for (const struct yaml_node *n = story_first(what); n != NULL; n = story_next(what, n))
+        order_one(verb, n);
 }
 
 static void do_expect(const struct yaml_node *what)

@@ -111,16 +111,27 @@ static void end(struct session *s)
     xfree(s);
 }
 
-// The answer the story wants here, or the good one. True when it is the good one.
-static bool answer(struct session *s, enum phase phase, const char *good)
+// The answer the story wants here; NULL: the good one.
+static const char *wanted(const struct session *s, enum phase phase)
 {
     const struct server *v = s->server;
-    const char *text = v->reply[phase];
-    bool meant = text != NULL;
-    if (meant && v->only != NULL && phase >= AT_RCPT)
-        meant = s->rcpt_count > 0 && str_glob(str_of(v->only), str_of(s->rcpts[s->rcpt_count - 1]));
-    say(s, meant ? text : good);
-    return !meant || text[0] == '2';
+    bool meant =
+        v->only == NULL || phase < AT_RCPT ||
+        (s->rcpt_count > 0 && str_glob(str_of(v->only), str_of(s->rcpts[s->rcpt_count - 1])));
+    return meant ? v->reply[phase] : NULL;
+}
+
+static bool is_good(const char *text)
+{
+    return text == NULL || text[0] == '2';
+}
+
+// True when it is taken.
+static bool answer(struct session *s, enum phase phase, const char *good)
+{
+    const char *text = wanted(s, phase);
+    say(s, text != NULL ? text : good);
+    return is_good(text);
 }
 
 static struct str path_of(struct str line)
@@ -149,11 +160,7 @@ static bool on_content(struct session *s, struct str line)
     if (line.len != 1 || line.ptr[0] != '.')
         return true;
     s->in_data = false;
-    const char *text = s->server->reply[AT_FINAL];
-    bool good = s->server->being == IS_LOSING || text == NULL || text[0] == '2' ||
-                (s->server->only != NULL &&
-                 !str_glob(str_of(s->server->only), str_of(s->rcpts[s->rcpt_count - 1])));
-    if (good)
+    if (s->server->being == IS_LOSING || is_good(wanted(s, AT_FINAL)))
         store(s);
     if (s->server->being == IS_LOSING) {
         end(s);
@@ -286,8 +293,7 @@ static bool reached(const struct server *v)
 {
     if (v->from == NULL)
         return true;
-    for (const struct yaml_node *n = v->from->kind == YAML_LIST ? v->from->first : v->from;
-         n != NULL; n = v->from->kind == YAML_LIST ? n->next : NULL) {
+    for (const struct yaml_node *n = story_first(v->from); n != NULL; n = story_next(v->from, n)) {
         struct net_range range;
         if (!net_range_parse(n->text, &range))
             continue;
@@ -300,11 +306,7 @@ static bool reached(const struct server *v)
 
 static bool listed(const struct yaml_node *list, struct str word)
 {
-    if (list == NULL)
-        return false;
-    if (list->kind == YAML_SCALAR)
-        return str_eq(list->text, word);
-    for (const struct yaml_node *n = list->first; n != NULL; n = n->next)
+    for (const struct yaml_node *n = story_first(list); n != NULL; n = story_next(list, n))
         if (str_eq(n->text, word))
             return true;
     return false;
@@ -478,9 +480,8 @@ void servers_for_domain(const char *domain)
             return; // no such domain
         if (d->mx->kind == YAML_LIST && d->mx->count == 0)
             world_name_mx(domain, 0, ""); // RFC 7505
-        for (const struct yaml_node *n = d->mx->kind == YAML_LIST ? d->mx->first : d->mx; n != NULL;
-             n = d->mx->kind == YAML_LIST ? n->next : NULL,
-                                    preference = (uint16_t)(preference + 10)) {
+        for (const struct yaml_node *n = story_first(d->mx); n != NULL;
+             n = story_next(d->mx, n), preference = (uint16_t)(preference + 10)) {
             snprintf(host, sizeof(host), "%.*s", STR_FMT(n->text));
             exchanger(domain, host, preference);
         }

@@ -115,10 +115,14 @@ struct str story_text(const struct yaml_node *map, const char *key, const char *
     return n != NULL && n->kind == YAML_SCALAR ? n->text : str_of(unset);
 }
 
-const struct yaml_node *story_list(const struct yaml_node *map, const char *key)
+const struct yaml_node *story_first(const struct yaml_node *value)
 {
-    const struct yaml_node *n = yaml_get(map, key);
-    return n == NULL || n->kind != YAML_LIST ? n : n->first;
+    return value == NULL || value->kind != YAML_LIST ? value : value->first;
+}
+
+const struct yaml_node *story_next(const struct yaml_node *value, const struct yaml_node *item)
+{
+    return value->kind == YAML_LIST ? item->next : NULL;
 }
 
 // ---- Steps ----

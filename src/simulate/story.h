@@ -88,5 +88,6 @@ bool story_clock(struct str text, int64_t *ms_out);
 
 // The text of a scalar below a map, or a default.
 struct str story_text(const struct yaml_node *map, const char *key, const char *unset);
-// A key's value as a list: a scalar is a list of one. Walk with ->next, count in *count_out.
-const struct yaml_node *story_list(const struct yaml_node *map, const char *key);
+// A value as a list: what is no list is a list of one. NULL has nothing in it.
+const struct yaml_node *story_first(const struct yaml_node *value);
+const struct yaml_node *story_next(const struct yaml_node *value, const struct yaml_node *item);
