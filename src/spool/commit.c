@@ -496,6 +496,8 @@ static bool write_group(struct store *store)
     }
     err_prefix(&err, "the journal could not be written");
     store_fail(store, &err);
+    if (store->feed != NULL)
+        index_feed_wake(store->feed); // what waits for this group there
     fail_list(group, &err);
     return false;
 }

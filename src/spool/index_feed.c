@@ -701,27 +701,20 @@ struct barrier {
     struct post post;
     struct index_feed *feed;
     struct loop *home;
-    void (*done)(void *ctx);
-    void *ctx;
+    struct post *done;
     uint64_t sequence;
 };
-
-static void on_barrier_done(struct post *post)
-{
-    struct barrier *b = container_of(post, struct barrier, post);
-    b->done(b->ctx);
-    xfree(b);
-}
 
 static void pass_barriers(struct index_feed *feed)
 {
     struct barrier *b;
+    bool hopeless = feed->broken || store_failed(feed->store);
     list_each (&feed->barriers, b, struct barrier, link) {
-        if (b->sequence > feed->sequence && !feed->broken)
+        if (b->sequence > feed->sequence && !hopeless)
             continue;
         list_remove(&b->link);
-        b->post.run = on_barrier_done;
-        loop_post(b->home, &b->post);
+        loop_post(b->home, b->done);
+        xfree(b);
     }
 }
 
@@ -813,20 +806,19 @@ static void on_barrier(struct post *post)
 {
     struct barrier *b = container_of(post, struct barrier, post);
     struct index_feed *feed = b->feed;
-    b->sequence = atomic_load(&feed->store->committed);
     list_append(&feed->barriers, &b->link);
     timer_start(&feed->timer, 0);
 }
 
-void index_feed_barrier(struct index_feed *feed, struct loop *home, void (*done)(void *ctx),
-                        void *ctx)
+void index_feed_barrier(struct index_feed *feed, uint64_t sequence, struct loop *home,
+                        struct post *done)
 {
     struct barrier *b = xcalloc(1, sizeof(*b));
     b->post.run = on_barrier;
     b->feed = feed;
     b->home = home;
     b->done = done;
-    b->ctx = ctx;
+    b->sequence = sequence;
     loop_post(feed->loop, &b->post);
 }
 

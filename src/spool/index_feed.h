@@ -14,8 +14,9 @@ void index_feed_start(struct index_feed *feed); // its loop, and catching up
 void index_feed_wake(struct index_feed *feed);  // committed got on; committer
 // Takes the frame's transcripts over; committer.
 void index_feed_transcripts(struct index_feed *feed, struct frame *frame);
-void index_feed_barrier(struct index_feed *feed, struct loop *home, void (*done)(void *ctx),
-                        void *ctx);                // any thread
+// Posts `done` to `home` once all before `sequence` is in the database, or that fails; any thread.
+void index_feed_barrier(struct index_feed *feed, uint64_t sequence, struct loop *home,
+                        struct post *done);
 void index_feed_catch_up(struct index_feed *feed); // on this thread, instead of index_feed_start
 void index_feed_stop(struct index_feed **feed);    // after the committer ended: feeds the rest
 

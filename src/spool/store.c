@@ -332,10 +332,16 @@ void store_stats(struct store *store, struct store_stats *out)
         snprintf(out->failure, sizeof(out->failure), "%s", store->failure);
 }
 
+// ---- Barriers. ----
+
+// Goes the way of the records: through the committer, behind all that its thread committed, and
+// from there to the index.
 struct barrier {
     struct post post;
+    struct loop *home;
     void (*done)(void *ctx);
     void *ctx;
+    uint64_t sequence; // the first that need not have been seen
 };
 
 static void run_barrier(struct post *post)
@@ -345,15 +351,33 @@ static void run_barrier(struct post *post)
     xfree(b);
 }
 
+static bool barrier_turn(struct frame *frame)
+{
+    struct barrier *b = frame->owner;
+    b->sequence = frame->store->c.sequence;
+    return false; // nothing is written for it
+}
+
+static void barrier_passed(struct frame *frame, bool ok)
+{
+    struct barrier *b = frame->owner;
+    struct store *store = frame->store;
+    b->post.run = run_barrier;
+    if (store->feed != NULL)
+        index_feed_barrier(store->feed, b->sequence, b->home, &b->post);
+    else
+        loop_post(b->home, &b->post);
+}
+
 void store_index_barrier(struct store *store, struct loop *home, void (*done)(void *ctx), void *ctx)
 {
-    if (store->feed != NULL) {
-        index_feed_barrier(store->feed, home, done, ctx);
-        return;
-    }
     struct barrier *b = xcalloc(1, sizeof(*b));
-    b->post.run = run_barrier;
+    struct frame *frame = frame_new(store);
+    b->home = home;
     b->done = done;
     b->ctx = ctx;
-    loop_post(home, &b->post);
+    frame->owner = b;
+    frame->prepare = barrier_turn;
+    frame->finished = barrier_passed;
+    committer_submit(frame);
 }

@@ -184,7 +184,7 @@ struct store_stats {
 };
 void store_stats(struct store *store, struct store_stats *out); // any thread
 
-// For tests and orderly commands: calls done(ctx) on `home` when the index has seen all that was
-// committed before.
+// Calls done(ctx) on `home` when the index has seen all that this thread committed before, and all
+// that was answered before, whoever committed it. When the store or the index fails: at once.
 void store_index_barrier(struct store *store, struct loop *home, void (*done)(void *ctx),
                          void *ctx);

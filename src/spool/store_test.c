@@ -752,6 +752,45 @@ static void test_note_on_many(void **state)
     close_store();
 }
 
+static void note_quietly(void);
+
+static void on_quiet_note(void *ctx)
+{
+    struct err err;
+    reader = index_open(t.dir, &err);
+    assert_non_null(reader);
+    assert_int_equal(notes_of(reader, t.models[0].id), ++noted_count);
+    index_close(&reader);
+    if (noted_count < 20)
+        note_quietly();
+    else
+        stop();
+}
+
+static void note_quietly(void)
+{
+    struct store_op op = {
+        .kind = STORE_NOTE, .id = t.models[0].id, .wall_ms = clock_wall_ms(), .text = "to many"};
+    store_commit_quietly(t.store, &op, 1);
+    store_index_barrier(t.store, t.loop, on_quiet_note, NULL);
+}
+
+static void begin_quiet_notes(void *ctx)
+{
+    noted_count = 0;
+    t.then = note_quietly;
+    accept_one(1000, 1);
+}
+
+// What was committed is seen behind a barrier though nobody waited for its answer.
+static void test_barrier_behind_what_is_under_way(void **state)
+{
+    t.settings.no_index = false;
+    open_store();
+    run(begin_quiet_notes);
+    close_store();
+}
+
 static void on_indexed(void *ctx)
 {
     find_all();
@@ -919,6 +958,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_segment, setup, teardown),
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_note_on_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_barrier_behind_what_is_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuild, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spare_waits_for_its_reader, setup, teardown),

@@ -206,6 +206,21 @@ def test_the_transcript_of_a_failure_is_kept_without_the_password(make):
     assert "s3cret" not in text and base64.b64encode(b"\0me\0s3cret").decode() not in text
 
 
+def test_who_sees_an_event_finds_it_in_the_log(make):
+    """However long the disk takes for the record of it."""
+    p = make.peer()
+    p.on["RCPT"] = "450 4.7.1 come back later"
+    w = make.waypost({"p": p.gateway()})
+    w.stop()
+    w.wrap = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=500ms"]
+    for segment in (w.dir / "spool" / "seg").iterdir():
+        w.wrap += ["-P", str(segment)]
+    w.start()
+    id = w.send(message())
+    w.await_event("deferred", id=id)
+    assert "come back later" in w.run("log", id, check=0).out
+
+
 def test_the_queue_says_how_often_it_tried_and_why_not(make):
     p = make.peer()
     p.on["RCPT"] = "450 4.2.0 come later"
