@@ -166,6 +166,33 @@ static const char *keep_password(struct conf_file *f, const char *name, struct a
     return ok ? file : NULL;
 }
 
+// ---- One key ----
+
+// "limits.per_day=500": set, or taken out with an empty value.
+static bool set_key(struct buf *text, const char *name, struct str pair, struct err *err)
+{
+    struct str value = pair, key;
+    struct buf path, yaml, next;
+    buf_init(&path, 4096);
+    buf_init(&yaml, 64 * 1024);
+    buf_init(&next, LIMIT_CONFIG_FILE);
+    str_split(&value, '=', &key);
+    buf_printf(&path, "gateways.%s.%.*s", name, STR_FMT(key));
+    put_value(&yaml, value);
+    bool ok = value.len > 0
+                  ? conf_edit_text_set(buf_str(text), buf_cstr(&path), buf_cstr(&yaml), &next, err)
+                  : conf_edit_text_remove(buf_str(text), buf_cstr(&path), &next, err);
+    if (ok) {
+        buf_free(text);
+        *text = next;
+    } else {
+        buf_free(&next);
+    }
+    buf_free(&path);
+    buf_free(&yaml);
+    return ok;
+}
+
 // ---- add ----
 
 struct adding {
@@ -183,33 +210,41 @@ static bool take_value(int *argc, char **argv, const char *option, struct str *v
 }
 
 // What is left behind name and url: KEY=VALUE.
-static bool add_keys(struct adding *a, int argc, char **argv)
+static bool check_keys(int argc, char **argv)
 {
     for (int i = 2; i < argc; i++) {
         struct str rest = str_of(argv[i]), key;
         str_split(&rest, '=', &key);
-        if (argv[i][0] == '-' || strchr(argv[i], '=') == NULL) {
+        if (argv[i][0] == '-' || argv[i][0] == '=' || strchr(argv[i], '=') == NULL) {
             usage("add NAME URL [KEY=VALUE]... [--networks A,B] [--senders GLOB,GLOB] "
                   "[--priority low] [--password-file FILE|-] [--dry-run] [--json]");
             return false;
         }
-        char text[256];
-        snprintf(text, sizeof(text), "%.*s", STR_FMT(key));
         if (str_eq(key, STR("password")) && !str_starts(rest, STR("!"))) {
             refuse_password();
             return false;
         }
-        put_pair(&a->value, text, rest);
     }
     return true;
 }
 
-static bool add_password(struct adding *a, struct conf_file *f, struct arena *arena)
+static bool names_key(int argc, char **argv, const char *name)
+{
+    for (int i = 2; i < argc; i++) {
+        struct str rest = str_of(argv[i]), key;
+        str_split(&rest, '=', &key);
+        if (str_starts(key, str_of(name)))
+            return true;
+    }
+    return false;
+}
+
+static bool add_password(struct adding *a, struct conf_file *f, int argc, char **argv,
+                         struct arena *arena)
 {
     bool ask = a->password_file != NULL && strcmp(a->password_file, "-") == 0;
     if (a->password_file == NULL && url_has_user(str_of(a->url)) && isatty(STDIN_FILENO))
-        ask = strstr(buf_cstr(&a->value), "password: ") == NULL &&
-              strstr(buf_cstr(&a->value), "oauth2") == NULL;
+        ask = !names_key(argc, argv, "password") && !names_key(argc, argv, "oauth2");
     const char *file = ask ? keep_password(f, a->name, arena) : a->password_file;
     if (ask && file == NULL)
         return false;
@@ -239,10 +274,12 @@ static int add(struct adding *a, struct conf_file *f, int argc, char **argv)
         put_pair(&a->value, "senders", a->senders);
     if (a->priority.len > 0)
         put_pair(&a->value, "priority", a->priority);
-    if (add_keys(a, argc, argv) && add_password(a, f, arena)) {
+    if (check_keys(argc, argv) && add_password(a, f, argc, argv, arena)) {
         buf_putc(&a->value, '}');
         bool ok = conf_edit_text_add(buf_str(&f->text), "gateways", a->name, buf_cstr(&a->value),
                                      &text, &err);
+        for (int i = 2; ok && i < argc; i++)
+            ok = set_key(&text, a->name, str_of(argv[i]), &err);
         status = ok ? conf_file_change(f, buf_str(&text)) : refuse(&err);
         if (!ok && f->extra != NULL)
             path_remove(f->extra, &err);
@@ -301,31 +338,6 @@ static bool known(const struct conf_file *f, const char *name)
     conf_unref(&conf);
     conf_report_free(&report);
     return found;
-}
-
-// One key set, or taken out with an empty value.
-static bool set_key(struct buf *text, const char *name, struct str pair, struct err *err)
-{
-    struct str value = pair, key;
-    struct buf path, yaml, next;
-    buf_init(&path, 4096);
-    buf_init(&yaml, 64 * 1024);
-    buf_init(&next, LIMIT_CONFIG_FILE);
-    str_split(&value, '=', &key);
-    buf_printf(&path, "gateways.%s.%.*s", name, STR_FMT(key));
-    put_value(&yaml, value);
-    bool ok = value.len > 0
-                  ? conf_edit_text_set(buf_str(text), buf_cstr(&path), buf_cstr(&yaml), &next, err)
-                  : conf_edit_text_remove(buf_str(text), buf_cstr(&path), &next, err);
-    if (ok) {
-        buf_free(text);
-        *text = next;
-    } else {
-        buf_free(&next);
-    }
-    buf_free(&path);
-    buf_free(&yaml);
-    return ok;
 }
 
 static bool shows_password(struct str pair)
