@@ -61,6 +61,12 @@ struct meter {
     } past[PASTS]; // other periods, latest first
 };
 
+struct lease_waiter {
+    struct lease_waiter *next;
+    void (*fn)(void *ctx, bool ok);
+    void *ctx;
+};
+
 struct gateway_quota {
     char *name;
     char *zone_name; // NULL: local
@@ -73,8 +79,9 @@ struct gateway_quota {
     uint64_t under_way[UNITS];
     // Leases. Left: of the one on disk; writing: of the one that is being written.
     uint64_t left[UNITS], writing[UNITS];
-    bool asked;            // a write is under way
-    int64_t not_before_ms; // monotonic; after a failure
+    bool asked;                   // a write is under way
+    struct lease_waiter *waiters; // for it
+    int64_t not_before_ms;        // monotonic; after a failure
     // The last refusal that named an allowance.
     struct {
         int64_t at_ms, until_ms;
@@ -281,6 +288,17 @@ static uint64_t lease_size(const struct gateway_quota *g, int unit)
     return part > 0 ? part : 1;
 }
 
+static void run_waiters(struct gateway_quota *g, bool ok)
+{
+    struct lease_waiter *w = g->waiters;
+    g->waiters = NULL;
+    for (struct lease_waiter *next; w != NULL; w = next) {
+        next = w->next;
+        w->fn(w->ctx, ok);
+        xfree(w);
+    }
+}
+
 static void on_lease(void *ctx, bool ok)
 {
     struct lease_write *w = ctx;
@@ -293,6 +311,7 @@ static void on_lease(void *ctx, bool ok)
         g->not_before_ms = q->mono_ms + AGAIN_MS;
     xfree(w);
     q->quota_writes--;
+    run_waiters(g, ok);
     if (q->stopping) {
         queue_check_idle(q);
         return;
@@ -358,6 +377,17 @@ static void use_lease(struct gateway_quota *g, const uint64_t n[UNITS])
         if (g->asked)
             g->writing[u] -= n[u] < g->writing[u] ? n[u] : g->writing[u];
     }
+}
+
+bool quota_when(struct queue *q, uint32_t gateway, void (*fn)(void *ctx, bool ok), void *ctx)
+{
+    struct gateway_quota *g = find(q, gateway);
+    if (g == NULL || !g->asked)
+        return false;
+    struct lease_waiter *w = xcalloc(1, sizeof(*w));
+    *w = (struct lease_waiter){.next = g->waiters, .fn = fn, .ctx = ctx};
+    g->waiters = w;
+    return true;
 }
 
 // ---- Spent and open ----

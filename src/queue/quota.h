@@ -24,6 +24,9 @@ enum quota_answer {
 // For one transaction of that many recipients.
 enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned priority, uint64_t size,
                                size_t *rcpts, struct quota_charge *out);
+// After QUOTA_LATER: `fn` runs once, never from inside this call, when that was written (ok) or
+// could not be. False: nothing is being written, because it failed a moment ago.
+bool quota_when(struct queue *q, uint32_t gateway, void (*fn)(void *ctx, bool ok), void *ctx);
 // The transaction is over: so many recipients were taken, or may have been; the rest is given back.
 void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken);
 

@@ -206,7 +206,12 @@ static struct str write_message(struct trial_run *r)
     return str_of(text);
 }
 
-static void send_message(struct trial_run *r, struct deliver *deliver)
+static struct deliver *some_loop(struct queue *q)
+{
+    return q->parts.delivers[q->next_loop++ % q->parts.loop_count];
+}
+
+static void send_message(struct trial_run *r)
 {
     struct queue_trial *t = r->t;
     r->envelope = (struct envelope){
@@ -235,19 +240,46 @@ static void send_message(struct trial_run *r, struct deliver *deliver)
                              .count = 1,
                              .open_body = open_body,
                              .want_transcript = true};
-    deliver_submit(deliver, &r->job);
+    deliver_submit(some_loop(r->q), &r->job);
 }
 
-static bool may_send(struct trial_run *r, struct err *err)
+static bool begin_message(struct trial_run *r, struct err *err);
+
+static void on_lease(void *ctx, bool ok)
+{
+    struct trial_run *r = ctx;
+    struct err err = {0};
+    if (!ok)
+        err_set(&err, "what is left of the allowance could not be written to disk; see the log");
+    else if (r->q->stopping)
+        err_set(&err, "the daemon is ending; nothing was tried");
+    else if (begin_message(r, &err))
+        return;
+    r->t->outcome = (struct outcome){.class = OUTCOME_LOCAL};
+    snprintf(r->t->outcome.text, sizeof(r->t->outcome.text), "%.400s", err.text);
+    finish(r);
+}
+
+// What is tried by hand may use the reserve. A lease that is not on disk yet is waited for.
+static bool begin_message(struct trial_run *r, struct err *err)
 {
     size_t one = 1;
     const char *name = r->gateway->name;
+    // The configuration may be another one since the trial was asked for.
+    const struct conf_gateway *now = conf_gateway_find(r->q->conf, str_of(name));
+    if (now == NULL) {
+        err_set(err, "there is no gateway named %s any more", name);
+        return false;
+    }
     queue_now(r->q);
-    // What is tried by hand may use the reserve.
-    switch (quota_charge(r->q, r->gateway->index, PRIORITY_URGENT, 1024, &one, &r->charge)) {
-    case QUOTA_GO: return true;
+    switch (quota_charge(r->q, now->index, PRIORITY_URGENT, 1024, &one, &r->charge)) {
+    case QUOTA_GO: send_message(r); return true;
     case QUOTA_LATER:
-        err_set(err, "the allowance of %s is just being written to disk; try again in a second",
+        if (quota_when(r->q, now->index, on_lease, r))
+            return true;
+        err_set(err,
+                "what is left of the allowance of %s could not be written to disk a moment ago; "
+                "see the log",
                 name);
         return false;
     default:
@@ -278,15 +310,12 @@ bool queue_try(struct queue *q, struct queue_trial *t, struct err *err)
     r->arena = arena;
     r->conf = conf_ref(q->conf);
     r->gateway = g;
-    struct deliver *deliver = q->parts.delivers[q->next_loop++ % q->parts.loop_count];
     if (t->rcpt.len > 0) {
-        if (!may_send(r, err)) {
-            conf_unref(&r->conf);
-            arena_free(&arena);
-            return false;
-        }
-        send_message(r, deliver);
-        return true;
+        if (begin_message(r, err))
+            return true;
+        conf_unref(&r->conf);
+        arena_free(&arena);
+        return false;
     }
     r->probe = (struct deliver_probe){.home = q->parts.loop,
                                       .done = on_probed,
@@ -295,6 +324,6 @@ bool queue_try(struct queue *q, struct queue_trial *t, struct err *err)
                                       .gateway = g,
                                       .depth = t->depth,
                                       .domain = ""};
-    deliver_probe(deliver, &r->probe);
+    deliver_probe(some_loop(q), &r->probe);
     return true;
 }

@@ -276,6 +276,21 @@ static void a_trial_tells_what_is_wrong_and_what_to_do(void **state)
     assert_non_null(strstr(trial_err.text, "no gateway named three"));
 }
 
+static void limited(struct conf *conf)
+{
+    small_gateway(conf, "one")->quota[UNIT_MESSAGES][PERIOD_DAY] = 1000;
+}
+
+static void a_trial_waits_until_its_lease_is_on_disk(void **state)
+{
+    small_start(HEAD BOTH, limited);
+    try_it("one", PROBE_EHLO, "me@far.example");
+    assert_true(trial_began);
+    assert_int_equal(trial.outcome.class, OUTCOME_OK);
+    assert_int_equal(one.mails, 1);
+    assert_int_equal(small_gateway_view("one")->quotas[0].used, 1);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR_LEVEL + 1, LOG_TEXT);
@@ -289,6 +304,7 @@ int main(void)
         T(one_silent_destination_is_its_own),
         T(an_interceptor_gets_no_mail),
         T(a_trial_tells_what_is_wrong_and_what_to_do),
+        T(a_trial_waits_until_its_lease_is_on_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
