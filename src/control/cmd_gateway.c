@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// gateway list, show, test, next, use, auto: the ways out, and the choice by hand.
+// gateway list, show, next, use, auto, forget: the ways out, and the choice by hand.
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "conf/schema.h"
@@ -154,6 +154,18 @@ static void state_lines(struct reply *r, const struct queue_gateway_view *v, int
         reply_line(r, "  probed     %s", words_when(v->probe_ms, now, when));
 }
 
+// What an interceptor would have to say to be taken for it.
+static void seen_line(struct reply *r, const struct queue_gateway_view *v)
+{
+    if (v->seen)
+        reply_line(r, "  remembers  greets as %s, %s, %s%s", v->seen_as,
+                   !v->seen_tls       ? "no TLS"
+                   : v->seen_verified ? "TLS with a good certificate"
+                                      : "TLS",
+                   v->seen_auth ? "a login" : "no login",
+                   v->intercepted ? "; what answers now is another" : "");
+}
+
 static void mail_lines(struct reply *r, const struct queue_gateway_view *v)
 {
     char ok[WORDS_TEXT], failed[WORDS_TEXT], latency[48] = "";
@@ -163,8 +175,8 @@ static void mail_lines(struct reply *r, const struct queue_gateway_view *v)
     if (v->latency_ms >= 0)
         snprintf(latency, sizeof(latency), "; the last one took %lld ms", (long long)v->latency_ms);
     if (v->ok + v->failed > 0)
-        reply_line(r, "  score      %u%% of the last attempts went well%s", gateway_score(v),
-                   latency);
+        reply_line(r, "  score      %u%% of the last attempts and probes went well%s",
+                   gateway_score(v), latency);
 }
 
 static void show_text(struct reply *r, const struct gateways *all, const struct conf_gateway *g,
@@ -186,8 +198,14 @@ static void show_text(struct reply *r, const struct gateways *all, const struct 
     senders_line(r, g);
     bounds_line(r, g);
     quota_lines(r, v, now);
+    seen_line(r, v);
     mail_lines(r, v);
-    if (v->rest_ms > 0 || gateway_needs_person(v))
+    if (v->intercepted)
+        reply_line(r,
+                   "next: waypost gateway test %s; if its server itself has changed: waypost "
+                   "gateway forget %s",
+                   g->name, g->name);
+    else if (v->rest_ms > 0 || gateway_needs_person(v))
         reply_line(r, "next: waypost gateway test %s", g->name);
     else if (!g->enabled)
         reply_line(r, "next: waypost gateway enable %s", g->name);
@@ -291,4 +309,20 @@ void cmd_gateway_auto(struct reply *r)
         refuse(r, &err);
     else
         tell_choice(r, NULL);
+}
+
+void cmd_gateway_forget(struct reply *r)
+{
+    struct err err = {0};
+    const struct conf_gateway *g = control_gateway(r, r->argv[0]);
+    if (g == NULL)
+        return;
+    if (!queue_forget_seen(r->control->parts.queue, str_of(g->name), asker(r), &err)) {
+        refuse(r, &err);
+        return;
+    }
+    if (!r->json)
+        reply_line(r, "%s is taken as it answers now; see waypost gateway show %s", g->name,
+                   g->name);
+    reply_end(r, 0);
 }

@@ -43,6 +43,8 @@ const struct command control_commands[] = {
     {"gateway next", "", "the next one by hand, in the order of the file, going round", 0, 0,
      FOR_OPERATORS, cmd_gateway_next},
     {"gateway auto", "", "automatic again", 0, 0, FOR_OPERATORS, cmd_gateway_auto},
+    {"gateway forget", "NAME", "its server has changed: take it as it answers now", 1, 1,
+     FOR_OPERATORS, cmd_gateway_forget},
     {"route explain",
      "ID | --to ADDRESS [--from ADDRESS] [--size SIZE] [--client WHO] [--user NAME] "
      "[--listener NAME] [--header \"NAME: TEXT\"] [--class low|normal|urgent]; for both: "

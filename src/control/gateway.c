@@ -112,8 +112,7 @@ static const struct queue_quota_view *tightest(const struct queue_gateway_view *
 
 unsigned gateway_score(const struct queue_gateway_view *v)
 {
-    uint64_t all = v->ok + v->failed;
-    return v->score > 0 || all == 0 ? v->score / 10 : (unsigned)(v->ok * 100 / all);
+    return (v->score + 5) / 10;
 }
 
 static const struct table_column columns[] = {
@@ -224,6 +223,17 @@ static void one_json(struct reply *r, struct json *j, const struct gateways *g,
     json_int(j, "rest_ms", v->rest_ms);
     json_text(j, "last_trouble", v->last_trouble);
     json_bool(j, "needs_person", gateway_needs_person(v));
+    json_bool(j, "intercepted", v->intercepted);
+    if (v->seen) {
+        json_open(j, "remembers");
+        json_text(j, "greeting", v->seen_as);
+        json_bool(j, "tls", v->seen_tls);
+        json_bool(j, "verified", v->seen_verified);
+        json_bool(j, "auth", v->seen_auth);
+        json_close(j);
+    } else {
+        json_text(j, "remembers", NULL);
+    }
     quotas_json(j, v);
     if (known != NULL)
         facts_json(j, r->control->conf, known);
@@ -248,6 +258,8 @@ bool gateway_needs_person(const struct queue_gateway_view *v)
 {
     static const char *const words[] = {"authenti", "login", "credential", "password",
                                         "certificate"};
+    if (v->intercepted)
+        return true;
     bool resting = strcmp(v->state, "resting") == 0 || strcmp(v->state, "probing") == 0;
     for (size_t i = 0; resting && i < sizeof(words) / sizeof(words[0]); i++)
         if (strcasestr(v->last_trouble, words[i]) != NULL)

@@ -48,7 +48,9 @@ static void read_line(struct deliver_probe *p, struct str line)
     struct str code = str_make(line.ptr + 3, 3), text = str_make(line.ptr + 7, line.len - 7);
     if (str_eq(code, STR("220")) && p->greeting[0] == '\0')
         snprintf(p->greeting, sizeof(p->greeting), "%.*s", (int)str_find(text, ' '), text.ptr);
-    else if (str_eq(code, STR("250")) && str_istarts(text, STR("STARTTLS")))
+    else if (str_eq(code, STR("250")))
+        p->offered = true;
+    if (str_eq(code, STR("250")) && str_istarts(text, STR("STARTTLS")))
         p->offers_tls = true;
     else if (str_eq(code, STR("250")) && str_istarts(text, STR("AUTH")))
         p->offers_auth = true;
@@ -58,7 +60,7 @@ static void read_record(struct probing *w)
 {
     struct str rest = buf_str(&w->record), line;
     w->p->greeting[0] = '\0';
-    w->p->offers_tls = w->p->offers_auth = false;
+    w->p->offered = w->p->offers_tls = w->p->offers_auth = w->p->verified = false;
     while (str_split(&rest, '\n', &line))
         read_line(w->p, str_trim(line));
 }
@@ -73,6 +75,7 @@ static void note_address(struct probing *w)
         p->address = *stream_peer(stream);
         tls = stream_is_tls(stream) ? stream_tls_text(stream) : "in clear";
         p->offers_tls = p->offers_tls || stream_is_tls(stream);
+        p->verified = stream_tls_verified(stream);
     }
     if (p->address.family != NET_NONE)
         net_addr_format(&p->address, peer);

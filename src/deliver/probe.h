@@ -27,9 +27,10 @@ struct deliver_probe {
     enum names_status names;
     int code;
     // What the server said of itself, to know it again (an interceptor is another one): name of the
-    // greeting, offers of EHLO.
+    // greeting, offers of EHLO, and whether its certificate was checked and right.
     char greeting[256];
-    bool offers_tls, offers_auth;
+    bool offered; // it answered EHLO
+    bool offers_tls, offers_auth, verified;
     char facts[200];
     struct buf transcript; // the owner frees it
     // Internal to deliver.

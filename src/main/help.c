@@ -78,6 +78,10 @@ static const struct help_text texts[] = {
      "  waypost gateway auto                             automatic again\n",
      NULL},
     {"gateway auto", "  waypost gateway auto\n", NULL},
+    {"gateway forget",
+     "  waypost gateway forget isp                       it has another name, or no TLS, for "
+     "good\n",
+     NULL},
     {"gateway add",
      "  waypost gateway add isp smtp+starttls://me@mail.isp.example\n"
      "  waypost gateway add office smtp://relay.corp.example --networks office --priority high\n"

@@ -3,8 +3,13 @@
 //
 // A gateway that rests is asked by a probe when its rest is over; only when that goes well (and
 // went on well for `hold`) its gate opens, and one message decides (lane.c). So no mail is risked
-// with a gateway that is down. What it said of itself is kept: on another network one of another
-// name that no longer offers what it always did is not the one we know.
+// with a gateway that is down.
+//
+// What it said of itself is kept, and holds until a person says `gateway forget`: one that no
+// longer offers TLS, or of another name that offers no login, is not the one we know. Nothing heals
+// that by itself, however often and wherever the new face is seen: who sits in the way of one
+// network may sit in the way of all, and what would be given up is the encryption. What it offers
+// beyond that, and another name alone, are learnt without asking.
 //
 // Port 25: when connections to several unrelated destinations come to nothing in the same way, and
 // none came about since the network changed, it is the network. Then direct delivery rests as a
@@ -21,7 +26,7 @@
 
 enum {
     SCORE_FULL = 1000,
-    SCORE_PART = 8,              // of each attempt in the score
+    SCORE_PART = 8,              // of each attempt in the score, once there were so many
     HOLD_LOOK_MS = 5 * 1000,     // between two looks while it must stay well
     SAFETY_MS = 10 * 1000,       // beyond the longest probe
     FIRST_LOOK_MS = 30 * 1000,   // after the first mail through it
@@ -34,13 +39,13 @@ struct health {
     char *name;
     uint32_t index; // UINT32_MAX: gone
     unsigned row;   // troubles
-    unsigned score;
+    unsigned score, scored;
     bool well; // as told last
     int64_t since_ms, probe_ms, next_ms, good_ms, well_ms;
     bool under_way;
     bool intercepted;
     // What it said of itself.
-    bool known, tls, auth;
+    bool known, tls, verified, auth;
     char greeting[128];
 };
 
@@ -79,50 +84,72 @@ static void tell(struct queue *q, struct health *h, bool well)
 
 static void score(struct health *h, bool well)
 {
-    unsigned part = SCORE_FULL / SCORE_PART;
-    h->score -= h->score / SCORE_PART;
-    if (well)
-        h->score = h->score + part < SCORE_FULL ? h->score + part : SCORE_FULL;
+    if (h->scored < SCORE_PART)
+        h->scored++;
+    int aim = well ? SCORE_FULL : 0, step = (aim - (int)h->score) / (int)h->scored;
+    h->score = step != 0 ? (unsigned)((int)h->score + step) : (unsigned)aim;
 }
 
 // ---- What it said of itself ----
 
+static char *state_name(const struct health *h, char name[256])
+{
+    snprintf(name, 256, "seen.%.200s", h->name);
+    return name;
+}
+
 static void read_seen(struct queue *q, struct health *h)
 {
     char name[256];
-    snprintf(name, sizeof(name), "seen.%.200s", h->name);
-    struct str rest = q->parts.state != NULL ? state_get(q->parts.state, name) : STR(""), word;
+    struct str rest = q->parts.state != NULL ? state_get(q->parts.state, state_name(h, name))
+                                             : STR(""),
+               word;
     if (!str_split(&rest, ' ', &word))
         return;
     h->known = true;
     h->tls = str_find(word, 't') < word.len;
+    h->verified = str_find(word, 'v') < word.len;
     h->auth = str_find(word, 'a') < word.len;
     snprintf(h->greeting, sizeof(h->greeting), "%.*s", STR_FMT(rest));
 }
 
+static void keep_seen(struct queue *q, const struct health *h)
+{
+    char name[256], value[160] = "";
+    if (q->parts.state == NULL)
+        return;
+    if (h->known)
+        snprintf(value, sizeof(value), "-%s%s%s %s", h->tls ? "t" : "", h->verified ? "v" : "",
+                 h->auth ? "a" : "", h->greeting);
+    state_set(q->parts.state, state_name(h, name), str_of(value));
+}
+
+// What it offered once stays known: some offer a login only to those outside of their network.
 static void remember(struct queue *q, struct health *h, const struct deliver_probe *p)
 {
     if (p->depth < PROBE_EHLO || p->greeting[0] == '\0')
         return;
-    bool same = h->known && h->tls == p->offers_tls && h->auth == p->offers_auth &&
-                strncmp(h->greeting, p->greeting, sizeof(h->greeting) - 1) == 0;
+    char greeting[sizeof(h->greeting)];
+    snprintf(greeting, sizeof(greeting), "%.*s", (int)sizeof(greeting) - 1, p->greeting);
+    if (h->known && strcmp(h->greeting, greeting) != 0)
+        log_info("renamed", 0, "%s greets as %s now, and as %s before; it offers what it did",
+                 h->name, greeting, h->greeting);
+    memcpy(h->greeting, greeting, sizeof(greeting));
     h->known = true;
-    h->tls = p->offers_tls;
-    h->auth = p->offers_auth;
-    snprintf(h->greeting, sizeof(h->greeting), "%.*s", (int)sizeof(h->greeting) - 1, p->greeting);
-    if (same || q->parts.state == NULL)
-        return;
-    char name[256], value[160];
-    snprintf(name, sizeof(name), "seen.%.200s", h->name);
-    snprintf(value, sizeof(value), "-%s%s %s", h->tls ? "t" : "", h->auth ? "a" : "", h->greeting);
-    state_set(q->parts.state, name, str_of(value));
+    h->tls = h->tls || p->offers_tls;
+    h->auth = h->auth || p->offers_auth;
+    h->verified = p->verified;
+    keep_seen(q, h);
 }
 
 static bool is_another(const struct health *h, const struct deliver_probe *p)
 {
-    if (!h->known || p->greeting[0] == '\0' || str_ieq(str_of(p->greeting), str_of(h->greeting)))
+    if (!h->known || p->greeting[0] == '\0' || !p->offered)
         return false;
-    return (h->tls && !p->offers_tls) || (h->auth && !p->offers_auth && p->depth >= PROBE_EHLO);
+    bool renamed = !str_ieq(str_of(p->greeting), str_of(h->greeting));
+    if (!renamed) // what fails for want of TLS says so itself
+        return h->tls && !p->offers_tls && p->outcome.class == OUTCOME_OK;
+    return (h->tls && !p->offers_tls) || (h->auth && !p->offers_auth);
 }
 
 // ---- Probes ----
@@ -156,12 +183,21 @@ static void ask(struct queue *q, struct health *h, enum conf_probe_depth least)
 
 static void note_intercepted(struct queue *q, struct health *h, struct deliver_probe *p)
 {
+    const char *lost = h->tls && !p->offers_tls ? "TLS" : "a login";
+    bool renamed = !str_ieq(str_of(p->greeting), str_of(h->greeting));
+    char how[300];
+    if (renamed)
+        snprintf(how, sizeof(how),
+                 "another server answers for it (it greets as %.100s, not as %.100s, and does not "
+                 "offer %s)",
+                 p->greeting, h->greeting, lost);
+    else
+        snprintf(how, sizeof(how), "it no longer offers %s, which it always did", lost);
     p->outcome.class = OUTCOME_TLS;
     p->outcome.scope = SCOPE_NETWORK;
     snprintf(p->outcome.text, sizeof(p->outcome.text),
-             "another server answers for it on this network (it greets as %.100s, not as %s, and "
-             "does not offer %s): intercepted",
-             p->greeting, h->greeting, h->tls && !p->offers_tls ? "TLS" : "a login");
+             "intercepted: %s; if the server itself has changed: waypost gateway forget %.100s",
+             how, h->name);
     if (!h->intercepted)
         log_warn("intercepted", 0, "%s: %s", h->name, p->outcome.text);
     h->intercepted = true;
@@ -257,9 +293,11 @@ bool health_wake(struct queue *q, struct lane *lane)
 bool health_trouble(struct queue *q, uint32_t gateway, const struct outcome *o)
 {
     struct health *h = find(q, gateway);
-    if (h == NULL || q->conf->gateways[gateway].kind == GATEWAY_DIRECT)
+    if (h == NULL)
         return true;
     score(h, false);
+    if (q->conf->gateways[gateway].kind == GATEWAY_DIRECT)
+        return true;
     h->row++;
     unsigned most = q->conf->gateways[gateway].health.failures;
     // These say it plainly; one is enough.
@@ -501,6 +539,30 @@ void health_free(struct queue *q)
     q->healths = NULL;
 }
 
+// ---- By hand ----
+
+bool queue_forget_seen(struct queue *q, struct str name, const char *who, struct err *err)
+{
+    const struct conf_gateway *g = conf_gateway_find(q->conf, name);
+    struct health *h = g != NULL ? find(q, g->index) : NULL;
+    if (h == NULL || !h->known) {
+        err_set(err,
+                h == NULL ? "there is no gateway %.*s"
+                          : "nothing is remembered of %.*s: it was not asked yet",
+                STR_FMT(name));
+        return false;
+    }
+    queue_now(q);
+    log_info("forgotten", 0, "%s is taken as it answers now (it greeted as %s), by %s", h->name,
+             h->greeting, who);
+    h->known = h->tls = h->verified = h->auth = h->intercepted = false;
+    h->greeting[0] = '\0';
+    keep_seen(q, h);
+    // It is asked who it is at once; if it rested for that, the answer decides.
+    ask(q, h, PROBE_EHLO);
+    return true;
+}
+
 void health_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v)
 {
     const struct health *h = find(q, gateway);
@@ -509,6 +571,12 @@ void health_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v
     v->score = h->score;
     v->since_ms = h->since_ms;
     v->probe_ms = h->probe_ms;
+    v->intercepted = h->intercepted;
+    v->seen = h->known;
+    v->seen_tls = h->tls;
+    v->seen_verified = h->verified;
+    v->seen_auth = h->auth;
+    v->seen_as = h->greeting;
     enum block block = q->healths->block;
     if (q->conf->gateways[gateway].kind == GATEWAY_DIRECT && block != BLOCK_NONE) {
         snprintf(v->why, sizeof(v->why), "%s", block_words[block]);

@@ -33,6 +33,10 @@ struct queue_gateway_view {
     unsigned score;              // 0 to 1000: how much of the last attempts went well
     int64_t since_ms;            // wall clock: up or resting since
     int64_t probe_ms;            // wall clock of the last active probe, 0: none
+    // What is remembered of the server, to know it again on other networks.
+    bool seen, seen_tls, seen_verified, seen_auth;
+    const char *seen_as; // host name of its greeting; borrowed
+    bool intercepted;    // what answers now is not that
     struct queue_quota_view {
         enum conf_unit unit;
         enum conf_period period;
@@ -92,6 +96,10 @@ const char *queue_picked(struct queue *q, int64_t *until_ms_out); // NULL: none;
 // The gateway ordinary mail would take at this moment and why (AR-26); NULL with why there is none.
 const char *queue_active_gateway(struct queue *q, char why[256]);
 struct watch_snapshot *queue_where(struct queue *q); // borrowed; NULL before the first
+
+// What answers there now is the server, and is remembered anew. False with err: no such gateway, or
+// nothing is remembered of it.
+bool queue_forget_seen(struct queue *q, struct str name, const char *who, struct err *err);
 
 // ---- The decision in words ----
 // What else it should be asked for than this moment.

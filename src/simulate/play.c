@@ -346,6 +346,10 @@ static void give_order(void *ctx)
                      STR_FMT(o->name));
         }
         break;
+    case VERB_FORGET:
+        o->ok = queue_forget_seen(q, o->name, "the story", &err);
+        snprintf(o->text, sizeof(o->text), "%.*s is taken as it answers now", STR_FMT(o->name));
+        break;
     default: break;
     }
     if (!o->ok)
@@ -355,7 +359,7 @@ static void give_order(void *ctx)
 static void order_one(enum verb verb, const struct yaml_node *what)
 {
     struct order o = {.verb = verb, .name = what->text, .ok = true};
-    if (verb != VERB_PICK && !str_eq(what->text, STR("all"))) {
+    if (verb != VERB_PICK && verb != VERB_FORGET && !str_eq(what->text, STR("all"))) {
         struct tale *t = tale_named(what->text);
         if (t == NULL) {
             cannot("line %u: there is no mail `%.*s`", what->place.line, STR_FMT(what->text));
@@ -517,6 +521,7 @@ static void do_deed(const struct deed *d)
     case VERB_CRASH: do_crash(d->what); break;
     case VERB_RELOAD: do_reload(d->what); break;
     case VERB_PICK:
+    case VERB_FORGET:
     case VERB_RETRY:
     case VERB_HOLD:
     case VERB_RELEASE:

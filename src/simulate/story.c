@@ -35,6 +35,7 @@ static const struct verb_words verbs[VERBS] = {
     [VERB_CLOCK] = {"clock", true, false, false, {NULL}},
     [VERB_CRASH] = {"crash", true, false, false, {NULL}},
     [VERB_PICK] = {"pick", true, false, false, {NULL}},
+    [VERB_FORGET] = {"forget", true, false, false, {NULL}},
     [VERB_RELOAD] = {"reload", true, false, false, {NULL}},
     [VERB_RETRY] = {"retry", true, false, true, {NULL}},
     [VERB_HOLD] = {"hold", true, false, true, {NULL}},

@@ -29,6 +29,7 @@ enum verb {
     VERB_CLOCK,
     VERB_CRASH,
     VERB_PICK,
+    VERB_FORGET,
     VERB_RELOAD,
     VERB_RETRY,
     VERB_HOLD,

@@ -201,6 +201,28 @@ def test_add_writes_it_behind_the_others_and_takes_it_over(house):
     house.more.await_message(name_of(sent))
 
 
+def test_add_takes_the_keys_that_edit_takes(house):
+    w = house.waypost
+    w.run("gateway", "add", "more", f"smtp://127.0.0.1:{house.more.port}", "tls=off", "limits.per_day=500",
+          "limits.per_hour=50", "senders=*@a.test,*@b.test", check=0)
+    more = w.json("gateway", "show", "more")["gateways"][0]
+    assert [(q["period"], q["limit"]) for q in more["quotas"]] == [("hour", 50), ("day", 500)]
+    assert more["senders"] == ["*@a.test", "*@b.test"]
+    w.run("gateway", "test", "more", "--to", "me@b.test", check=0)  # at once, whatever is still to be written
+
+
+def test_what_is_remembered_of_a_server_is_shown_and_forgotten(make):
+    peer = make.peer()
+    w = make.waypost({"isp": {**peer.gateway(), "health": {"probe": "1s", "depth": "ehlo"}}})
+    until("it was asked", lambda: w.json("gateway", "show", "isp")["gateways"][0]["remembers"])
+    assert "  remembers  greets as " in w.run("gateway", "show", "isp", check=0).out
+    seen = len(w.events)
+    assert "as it answers now" in w.run("gateway", "forget", "isp", check=0).out
+    w.await_event("forgotten", since=seen)
+    until("it is known anew", lambda: w.json("gateway", "show", "isp")["gateways"][0]["remembers"])
+    assert w.run("gateway", "forget", "ips").returncode == 64
+
+
 def test_add_refuses_what_would_not_work_and_leaves_the_file(house):
     w = house.waypost
     before = w.file.read_text()
