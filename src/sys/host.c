@@ -175,26 +175,20 @@ static int passed_fits(int fd, const struct net_addr *at)
 
 int host_passed_socket(const struct net_addr *at)
 {
-    enum { FIRST = 3, MOST = 1024 };
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static bool given[MOST];
+    enum { FIRST = 3 };
     int best = -1, best_fit = 0;
-    pthread_mutex_lock(&lock);
-    int count = passed_count();
-    for (int i = 0; i < count; i++) {
-        int fit = given[i] ? 0 : passed_fits(FIRST + i, at);
+    int end = FIRST + passed_count();
+    for (int fd = FIRST; fd < end; fd++) {
+        int fit = passed_fits(fd, at);
         if (fit > best_fit) {
-            best = i;
+            best = fd;
             best_fit = fit;
         }
     }
-    if (best >= 0)
-        given[best] = true;
-    pthread_mutex_unlock(&lock);
     if (best < 0)
         return -1;
-    fcntl(FIRST + best, F_SETFD, FD_CLOEXEC);
-    return FIRST + best;
+    fcntl(best, F_SETFD, FD_CLOEXEC);
+    return fcntl(best, F_DUPFD_CLOEXEC, 0);
 }
 
 bool host_harden(struct err *err)
