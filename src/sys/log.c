@@ -111,9 +111,11 @@ static bool marks_for_journal(void)
 
 static void put_text(struct buf *line, const struct event *e)
 {
+    // The journal has its own time and level of every line.
     if (marks_for_journal())
-        buf_puts(line, levels[e->level].prefix);
-    buf_printf(line, "%s %s%s", e->time, levels[e->level].mark, e->name);
+        buf_printf(line, "%s%s", levels[e->level].prefix, e->name);
+    else
+        buf_printf(line, "%s %s%s", e->time, levels[e->level].mark, e->name);
     if (e->id[0] != '\0')
         buf_printf(line, " %s", e->id);
     if (e->text.len > 0) {
