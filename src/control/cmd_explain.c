@@ -267,6 +267,27 @@ static bool read_class(struct explain *x, const char *text)
     return refuse(x->reply, "--class", "low, normal or urgent", text);
 }
 
+// A clock time that is over today is tomorrow's. What was decided in the past is kept, not explained
+// anew by the state of now.
+static bool read_moment(struct explain *x, const char *text)
+{
+    enum { DAY_MS = 24 * 3600 * 1000 };
+    int64_t now = clock_wall_ms(), *at = &x->assume.at_ms;
+    struct str when = str_of(text);
+    bool clock_only = str_find(when, '-') == when.len;
+    if (!words_parse_when(when, now, at))
+        return refuse(x->reply, "--at", "a moment such as \"2026-12-01 08:00\" or 08:00", text);
+    if (*at < now && clock_only)
+        words_parse_when(when, now + DAY_MS, at);
+    if (*at >= now)
+        return true;
+    reply_error(x->reply,
+                "waypost route explain: `%s` is in the past, and what gateways and quotas were "
+                "like then is not known any more; what was decided stands in `waypost log ID`",
+                text);
+    return false;
+}
+
 static bool read_place(struct explain *x)
 {
     struct reply *r = x->reply;
@@ -277,9 +298,7 @@ static bool read_place(struct explain *x)
     while ((down = reply_option(r, "--assume")) != NULL)
         if (!read_assumed(x, down))
             return false;
-    if (at != NULL && !words_parse_when(str_of(at), clock_wall_ms(), &x->assume.at_ms))
-        return refuse(r, "--at", "a moment such as \"2026-12-01 08:00\" or 08:00", at);
-    return true;
+    return at == NULL || read_moment(x, at);
 }
 
 static struct str text_option(struct explain *x, const char *name)

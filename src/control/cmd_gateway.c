@@ -268,7 +268,7 @@ static const char *asker(struct reply *r)
 
 static const char *way_out(struct reply *r)
 {
-    char why[256];
+    char why[QUEUE_WHY];
     const char *name = queue_active_gateway(r->control->parts.queue, why);
     return name != NULL ? arena_strdup(r->arena, name) : NULL;
 }

@@ -128,11 +128,14 @@ static void way_lines(struct reply *r, const struct gateways *g)
 // What goes out at this moment, and what is held, is in no group.
 static void wait_lines(struct reply *r, const struct status *s)
 {
-    char number[WORDS_TEXT];
+    char number[WORDS_TEXT], span[TIME_TEXT];
     for (size_t i = 0; i < s->waits.count; i++) {
         const struct wait_group *g = &s->waits.groups[i];
+        bool clock = g->until_ms > 0;
         reply_line(
-            r, "  %-9s %s %s%s", i == 0 ? "waits" : "", words_number(g->recipients, number), g->why,
+            r, "  %-9s %s %s%s%s%s", i == 0 ? "waits" : "", words_number(g->recipients, number),
+            g->why, !clock ? "" : g->recipients == 1 ? ", in " : ", the first in ",
+            clock ? time_span(g->until_ms - clock_wall_ms(), span) : "",
             i == 0 && s->waits.asked < s->counts.messages ? " (of the oldest messages)" : "");
     }
 }
@@ -277,6 +280,7 @@ static void status_json(struct reply *r, const struct status *st)
         json_open(&j, NULL);
         json_int(&j, "recipients", (int64_t)st->waits.groups[i].recipients);
         json_text(&j, "why", st->waits.groups[i].why);
+        json_int(&j, "until_ms", st->waits.groups[i].until_ms);
         json_close(&j);
     }
     json_close_array(&j);

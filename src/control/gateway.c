@@ -4,52 +4,9 @@
 #include "base/timefmt.h"
 #include "control/table.h"
 #include "control/words.h"
-#include "route/plan.h"
 #include "sys/clock.h"
-#include "watch/watch.h"
 
 #include <stdio.h>
-
-static bool quota_left(const struct queue_gateway_view *v)
-{
-    for (size_t i = 0; i < v->quota_count; i++)
-        if (v->quotas[i].limit > 0 &&
-            v->quotas[i].used + v->quotas[i].reserve >= v->quotas[i].limit)
-            return false;
-    return true;
-}
-
-static void say_networks(const struct conf *conf, uint64_t set, char *out, size_t size)
-{
-    struct buf names;
-    buf_init(&names, size);
-    plan_networks(conf, set, &names);
-    snprintf(out, size, "not on network %s", buf_cstr(&names));
-    buf_free(&names);
-}
-
-// Is it used, and why not? Where the queue does not say so itself.
-static void judge(struct reply *r, struct queue_gateway_view *v)
-{
-    const struct conf *conf = r->control->conf;
-    const struct conf_gateway *g = conf_gateway_find(conf, str_of(v->name));
-    const struct watch_snapshot *where = queue_where(r->control->parts.queue);
-    if (v->why[0] != '\0' || g == NULL)
-        return;
-    v->usable = false;
-    if (!g->enabled)
-        snprintf(v->why, sizeof(v->why), "disabled");
-    else if (g->networks != 0 && (where == NULL || (g->networks & where->holding) == 0))
-        say_networks(conf, g->networks, v->why, sizeof(v->why));
-    else if (where != NULL && where->offline)
-        snprintf(v->why, sizeof(v->why), "this machine has no network");
-    else if (where != NULL && where->captive)
-        snprintf(v->why, sizeof(v->why), "only a captive portal answers here");
-    else if (!quota_left(v))
-        snprintf(v->why, sizeof(v->why), "quota used up");
-    else
-        v->usable = v->rest_ms == 0;
-}
 
 void gateways_look(struct reply *r, struct gateways *out)
 {
@@ -57,8 +14,6 @@ void gateways_look(struct reply *r, struct gateways *out)
     *out = (struct gateways){0};
     out->views = arena_alloc(r->arena, GATEWAYS_SHOWN * sizeof(*out->views));
     out->count = queue_gateways(q, out->views, GATEWAYS_SHOWN);
-    for (size_t i = 0; i < out->count; i++)
-        judge(r, &out->views[i]);
     out->active = queue_active_gateway(q, out->why);
     out->picked = queue_picked(q, &out->until_ms);
 }
@@ -83,7 +38,7 @@ static bool is_name(const char *name, const char *other)
 static void note(const struct queue_gateway_view *v, struct buf *out)
 {
     char span[TIME_TEXT];
-    if (v->why[0] != '\0')
+    if (v->why[0] != '\0' && v->rest_ms == 0)
         buf_printf(out, "%s%s", out->len > 0 ? "; " : "", v->why);
     if (v->rest_ms > 0)
         buf_printf(out, "%sasks again in %s", out->len > 0 ? "; " : "",

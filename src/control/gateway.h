@@ -10,7 +10,7 @@ struct gateways {
     size_t count;
     struct queue_gateway_view *views;
     const char *active; // ordinary mail would take it now; NULL: none
-    char why[256];      // why it, or why none
+    char why[QUEUE_WHY];      // why it, or why none
     const char *picked; // by hand; NULL: none
     int64_t until_ms;   // the pick holds until then; 0: no end by time
 };

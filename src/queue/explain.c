@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "queue/queue_int.h"
+#include "route/reason.h"
 #include "sys/clock.h"
 
 // The recipients of one message that are explained: all this happens in one turn of the conductor.
@@ -14,7 +15,32 @@ enum { EXPLAIN_BYTES = 1 << 20, EXPLAINED = 20 };
 struct assumed {
     struct plan_place place;
     struct plan_gateway *gateways; // a copy
+    char words[512];               // "" nothing is
 };
+
+static void say_assumed(struct queue *q, const struct queue_assume *assume, struct assumed *a)
+{
+    struct buf out;
+    char when[TIME_TEXT];
+    buf_init(&out, sizeof(a->words) - 1);
+    if (assume->at_ms > 0)
+        buf_printf(&out, "it is %s",
+                   time_rfc5322(assume->at_ms, clock_utc_offset_minutes(assume->at_ms), when));
+    if (assume->networks_given) {
+        buf_puts(&out, out.len > 0 ? ", on network " : "it is on network ");
+        plan_networks(q->conf, assume->networks, &out);
+        buf_puts(&out, assume->networks == 0 ? "none" : "");
+    }
+    for (size_t i = 0; i < assume->down_count; i++)
+        buf_printf(&out, "%s%s is down", out.len > 0 ? ", " : "", assume->down[i]);
+    memcpy(a->words, buf_cstr(&out), out.len + 1);
+    buf_free(&out);
+}
+
+static const char *words_of(const struct assumed *a)
+{
+    return a->words[0] != '\0' ? a->words : NULL;
+}
 
 static void assume(struct queue *q, const struct queue_assume *assume, struct assumed *a)
 {
@@ -33,6 +59,7 @@ static void assume(struct queue *q, const struct queue_assume *assume, struct as
         a->gateways[g->index].rest_until_ms = INT64_MAX;
         a->gateways[g->index].rest_class = OUTCOME_NET;
     }
+    say_assumed(q, assume, a);
 }
 
 static void use(const struct queue_assume *assume, const struct assumed *a, struct plan_input *in)
@@ -48,6 +75,11 @@ static void use(const struct queue_assume *assume, const struct assumed *a, stru
 
 // ---- A message that waits ----
 
+static bool is_under_way(const struct qrcpt *r)
+{
+    return (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) != 0;
+}
+
 // What keeps it from taking the way the plan says; empty when nothing does.
 static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, struct buf *out)
 {
@@ -59,7 +91,7 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
         buf_printf(out, "it is held%s%s", why != NULL ? ": " : "", why != NULL ? why : "");
     } else if ((r->flags & RCPT_BUSY) != 0) {
         buf_puts(out, "it is on its way at this moment");
-    } else if ((r->flags & (RCPT_CLOSING | RCPT_RETURN)) != 0) {
+    } else if (is_under_way(r)) {
         buf_puts(out, "it is being returned to its sender");
     } else if (planning_doubt(q, r) != UINT32_MAX) {
         const char *name = q->conf->gateways[planning_doubt(q, r)].name;
@@ -78,17 +110,17 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
 }
 
 static void explain_rcpt(struct queue *q, struct qmsg *m, size_t i, const struct plan_input *in,
-                         struct buf *text, struct json *json)
+                         const char *assumed, struct buf *text, struct json *json)
 {
     struct buf wait;
     buf_init(&wait, 2048);
     say_wait(q, m, i, in->now_ms, &wait);
     if (json == NULL) {
-        explain_text(in, text);
+        explain_text(in, assumed, text);
         if (wait.len > 0)
             buf_printf(text, "  but now %.*s\n", STR_FMT(buf_str(&wait)));
     } else {
-        explain_json(in, json);
+        explain_json(in, assumed, json);
         json->out->len--; // opens the object again
         json_str(json, "waits", buf_str(&wait));
         json_int(json, "next_ms", rcpt_next_ms(m, &m->rcpts[i]));
@@ -119,13 +151,65 @@ bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *what
         }
         struct plan_input in = planning_input(q, m, &e, i);
         use(what, &a, &in);
-        explain_rcpt(q, m, i, &in, text_out, json_out);
+        explain_rcpt(q, m, i, &in, words_of(&a), text_out, json_out);
     }
     if (more > 0 && json_out == NULL)
         buf_printf(text_out, "and %zu more recipient%s\n", more, more == 1 ? "" : "s");
     xfree(a.gateways);
     arena_free(&arena);
     return true;
+}
+
+// ---- What it waits for ----
+
+// Nothing is said of one that goes now.
+static int64_t say_cause(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i,
+                         struct buf *out)
+{
+    const struct qrcpt *r = &m->rcpts[i];
+    int64_t next_ms = rcpt_next_ms(m, r);
+    uint32_t doubt = planning_doubt(q, r);
+    if (doubt != UINT32_MAX) {
+        buf_printf(out, "in doubt: may have been delivered, only %s is asked",
+                   q->conf->gateways[doubt].name);
+        return next_ms;
+    }
+    if (next_ms > q->now_ms) {
+        buf_puts(out, "for the next try");
+        return next_ms;
+    }
+    struct plan_input in = planning_input(q, m, e, i);
+    in.from_step = 0;
+    struct plan plan = plan_next(&in);
+    reason_wait(&in, &plan, out);
+    return plan.until_ms == INT64_MAX ? 0 : plan.until_ms;
+}
+
+void queue_waits(struct queue *q, uint64_t id,
+                 void (*each)(void *ctx, const char *why, int64_t until_ms), void *ctx)
+{
+    struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL || m->held)
+        return;
+    struct arena *arena = arena_new();
+    struct envelope e;
+    struct buf why;
+    buf_init(&why, LIMIT_LOG_LINE);
+    queue_now(q);
+    qmsg_envelope(q, m, arena, &e);
+    for (size_t i = 0, told = 0; i < m->count && told < EXPLAINED; i++) {
+        if (rcpt_state_final((enum rcpt_state)m->rcpts[i].state))
+            continue;
+        told++;
+        buf_clear(&why);
+        int64_t until_ms = 0;
+        if (!is_under_way(&m->rcpts[i]))
+            until_ms = say_cause(q, m, &e, i, &why);
+        if (why.len > 0)
+            each(ctx, buf_cstr(&why), until_ms);
+    }
+    buf_free(&why);
+    arena_free(&arena);
 }
 
 // ---- An envelope ----
@@ -165,9 +249,9 @@ static void answer(void *ctx)
     assume(q, &x->assume, &a);
     use(&x->assume, &a, &in);
     if (x->json)
-        explain_json(&in, &j);
+        explain_json(&in, words_of(&a), &j);
     else
-        explain_text(&in, &out);
+        explain_text(&in, words_of(&a), &out);
     x->done(x->ctx, buf_str(&out));
     buf_free(&out);
     xfree(a.gateways);

@@ -578,7 +578,9 @@ void health_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v
     v->seen_auth = h->auth;
     v->seen_as = h->greeting;
     enum block block = q->healths->block;
-    if (q->conf->gateways[gateway].kind == GATEWAY_DIRECT && block != BLOCK_NONE) {
+    bool rests = q->gateways[gateway].rest_until_ms > q->now_ms;
+    if (q->conf->gateways[gateway].kind == GATEWAY_DIRECT && block != BLOCK_NONE &&
+        (v->usable || rests)) {
         snprintf(v->why, sizeof(v->why), "%s", block_words[block]);
         v->usable = v->usable && block == BLOCK_POLICY;
     }

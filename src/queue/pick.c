@@ -77,7 +77,7 @@ bool queue_pick(struct queue *q, struct str name, const char *who, struct err *e
 
 const char *queue_pick_next(struct queue *q, const char *who, struct err *err)
 {
-    char why[256];
+    char why[QUEUE_WHY];
     const char *active = queue_active_gateway(q, why);
     const struct conf_gateway *from =
         active != NULL ? conf_gateway_find(q->conf, str_of(active)) : NULL;

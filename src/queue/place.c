@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "deliver/addresses.h"
 #include "deliver/lookup.h"
+#include "route/reason.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -149,56 +150,53 @@ static void ordinary(struct queue *q, struct envelope *e, struct plan_input *in)
                               .minute_of_week = q->minute_of_week};
 }
 
-// Why a step is not taken: "rests, the connection failed".
-static void say_state(struct queue *q, const struct plan_input *in, const struct conf_step *step,
-                      char *out, size_t size)
+// "by priority; company: not on network office": why it goes this way, and not by those before.
+static void say_chosen(const struct plan_input *in, const struct plan *plan,
+                       const struct plan_chain *c, struct buf *out)
 {
-    int64_t until = 0;
-    enum plan_state state = plan_step_state(in, step, &until);
-    const struct conf_gateway *g = &q->conf->gateways[step->gateway];
-    const struct lane *lane = g->kind != GATEWAY_DIRECT ? lane_for(q, g->index, STR("")) : NULL;
-    static const char *const words[STEP_STATES] = {[STEP_OPEN] = "is open",
-                                                   [STEP_DISABLED] = "is disabled",
-                                                   [STEP_NETWORK] = "is bound to another network",
-                                                   [STEP_OFFLINE] = "cannot be reached offline",
-                                                   [STEP_SENDER] = "carries other senders",
-                                                   [STEP_SIZE] = "takes smaller mail",
-                                                   [STEP_QUOTA] = "has used up its quota",
-                                                   [STEP_RESTS] = "rests",
-                                                   [STEP_EARLY_TRIES] = "comes later",
-                                                   [STEP_EARLY_TIME] = "comes later",
-                                                   [STEP_CLASS] = "is for other trouble",
-                                                   [STEP_HOURS] = "is for other hours"};
-    bool rests = state == STEP_RESTS && lane != NULL && lane->trouble != NULL;
-    snprintf(out, size, "%s %s%s%s", g->name, words[state], rests ? ", " : "",
-             rests ? judge_reason(&lane->trouble->outcome) : "");
+    size_t end = plan->kind == PLAN_GO && plan->step > 0 ? plan->step - 1 : c->count;
+    if (plan->kind == PLAN_GO)
+        buf_puts(out, plan_rank_name(end < c->count ? (enum plan_rank)c->rank[end] : RANK_FALLBACK));
+    for (size_t i = 0; i < end && i < c->count; i++) {
+        int64_t until;
+        uint32_t gateway = c->steps[i].gateway;
+        enum plan_state state = plan_chain_state(in, c, i, &until);
+        buf_printf(out, "%s%s: ", out->len > 0 ? "; " : "", in->conf->gateways[gateway].name);
+        reason_state(in, gateway, &c->steps[i], state, out);
+    }
+    if (out->len == 0)
+        buf_puts(out, "no gateway may be used");
 }
 
-const char *queue_active_gateway(struct queue *q, char why[256])
+const char *queue_active_gateway(struct queue *q, char why[QUEUE_WHY])
 {
     struct envelope e;
     struct plan_input in;
     struct plan_chain c;
-    char states[256] = "";
-    size_t len = 0;
+    struct buf words;
     ordinary(q, &e, &in);
+    buf_init(&words, LIMIT_LOG_LINE);
     struct plan plan = plan_next(&in);
     plan_chain(&in, &c);
-    size_t end = plan.kind == PLAN_GO && plan.step > 0 ? plan.step - 1 : c.count;
-    for (size_t i = 0; i < end && i < c.count && len < sizeof(states); i++) {
-        char one[160];
-        say_state(q, &in, &c.steps[i], one, sizeof(one));
-        len +=
-            (size_t)snprintf(states + len, sizeof(states) - len, "%s%s", len > 0 ? "; " : "", one);
-    }
-    if (plan.kind != PLAN_GO) {
-        snprintf(why, 256, "%.*s", 255, states[0] != '\0' ? states : "no gateway may be used");
-        return NULL;
-    }
-    enum plan_rank rank = end < c.count ? (enum plan_rank)c.rank[end] : RANK_FALLBACK;
-    snprintf(why, 256, "%s%s%.*s", plan_rank_name(rank), states[0] != '\0' ? "; " : "", 200,
-             states);
-    return q->conf->gateways[plan.gateway].name;
+    say_chosen(&in, &plan, &c, &words);
+    snprintf(why, QUEUE_WHY, "%.*s", QUEUE_WHY - 1, buf_cstr(&words));
+    buf_free(&words);
+    return plan.kind == PLAN_GO ? q->conf->gateways[plan.gateway].name : NULL;
+}
+
+// Is a gateway used, for mail of any sender, and why not?
+void place_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v)
+{
+    struct buf words;
+    struct plan_input in = {.conf = q->conf,
+                            .gateways = q->gateways,
+                            .place = &q->place,
+                            .now_ms = q->now_ms,
+                            .minute_of_week = q->minute_of_week};
+    buf_init(&words, LIMIT_LOG_LINE);
+    v->usable = reason_gateway(&in, gateway, &words);
+    snprintf(v->why, sizeof(v->why), "%.*s", (int)sizeof(v->why) - 1, buf_cstr(&words));
+    buf_free(&words);
 }
 
 // Where a gateway stands in the chain of ordinary mail.
@@ -213,7 +211,7 @@ static size_t stands(const struct plan_chain *c, uint32_t gateway)
 static void say_change(struct queue *q, const struct plan_input *in, uint32_t before)
 {
     struct plan_chain c;
-    char why[256];
+    char why[QUEUE_WHY];
     const char *now = queue_active_gateway(q, why);
     plan_chain(in, &c);
     if (now == NULL) {

@@ -49,10 +49,8 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
 
 bool planning_shut(struct queue *q, uint32_t gateway)
 {
-    struct envelope none = {.priority = PRIORITY_NORMAL};
     struct plan_input in = {.conf = q->conf,
                             .place = &q->place,
-                            .envelope = &none,
                             .now_ms = q->now_ms,
                             .minute_of_week = q->minute_of_week};
     struct conf_step step = {.gateway = gateway};

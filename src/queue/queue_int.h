@@ -291,6 +291,7 @@ void place_start(struct queue *q); // what the state remembers
 void place_reload(struct queue *q, const struct conf *before);
 void place_turn(struct queue *q); // picks and detours that are over, the active gateway
 uint64_t place_holding(struct queue *q, const struct conf *conf); // the networks of that one
+void place_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v); // usable, why
 void place_free(struct queue *q);
 unsigned place_minute(int64_t wall_ms); // of the week, local time, from Monday 00:00
 void queue_replan(struct queue *q);     // everything that waits, in slices

@@ -25,10 +25,11 @@ struct queue_gateway_view {
     const char *last_trouble; // "" without; borrowed
     size_t destinations;      // direct: with something waiting
     size_t destinations_resting;
-    // Why it is (not) used now, for mail of normal class of any sender: plan_rank_name or
-    // plan_state_name's words as a sentence: "picked by hand", "not on network office".
+    // Is it used now, for mail of normal class of any sender? If not, why (route/reason.h): "not on
+    // network office", "rests after trouble (the login was refused) for 5 min". Of direct delivery also what
+    // is known of port 25 here.
     bool usable;
-    char why[128];
+    char why[200];
     char address[NET_ADDR_TEXT]; // last connected to, or first of its cached addresses; "" unknown
     unsigned score;              // 0 to 1000: how much of the last attempts went well
     int64_t since_ms;            // wall clock: up or resting since
@@ -94,7 +95,8 @@ bool queue_pick(struct queue *q, struct str name, const char *who, struct err *e
 const char *queue_pick_next(struct queue *q, const char *who, struct err *err);
 const char *queue_picked(struct queue *q, int64_t *until_ms_out); // NULL: none; 0: no end by time
 // The gateway ordinary mail would take at this moment and why (AR-26); NULL with why there is none.
-const char *queue_active_gateway(struct queue *q, char why[256]);
+enum { QUEUE_WHY = 512 };
+const char *queue_active_gateway(struct queue *q, char why[QUEUE_WHY]);
 struct watch_snapshot *queue_where(struct queue *q); // borrowed; NULL before the first
 
 // What answers there now is the server, and is remembered anew. False with err: no such gateway, or
@@ -119,6 +121,13 @@ bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *assu
 void queue_explain_envelope(struct queue *q, const struct envelope *envelope, struct str rcpt,
                             uint64_t size, const struct queue_assume *assume, bool json,
                             void (*done)(void *ctx, struct str text), void *ctx);
+
+// What each recipient of a waiting message waits for that is neither held nor under way: the cause
+// without the times, in the same words for all that wait for the same ("for company: not on network
+// office", "for the next try"), and when a clock ends it (wall clock, 0: none does). The first
+// recipients only, as in queue_explain.
+void queue_waits(struct queue *q, uint64_t id,
+                 void (*each)(void *ctx, const char *why, int64_t until_ms), void *ctx);
 
 // How often each route was taken since the start; the last one is the default chain.
 const uint64_t *queue_route_hits(struct queue *q);

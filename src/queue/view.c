@@ -125,6 +125,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
         else
             view_gateway(q, i, v);
         view_address(q, &q->conf->gateways[i], v);
+        place_view(q, i, v);
         health_view(q, i, v);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }

@@ -3,6 +3,7 @@
 #include "route/explain.h"
 #include "base/timefmt.h"
 #include "base/utf8.h"
+#include "route/reason.h"
 #include "route/table.h"
 
 enum { WORDS_BYTES = 64 * 1024 };
@@ -15,17 +16,6 @@ static const char *gateway_name(const struct plan_input *in, uint32_t gateway)
 static bool is_picked(const struct plan_input *in)
 {
     return in->place != NULL && in->place->picked < in->conf->gateway_count;
-}
-
-// "for 2 h 05 min", or what ends it when no clock does.
-static void say_for(const struct plan_input *in, int64_t until_ms, const char *otherwise,
-                    struct buf *out)
-{
-    char span[TIME_TEXT];
-    if (until_ms == INT64_MAX)
-        buf_puts(out, otherwise);
-    else
-        buf_printf(out, "for %s", time_span(until_ms - in->now_ms, span));
 }
 
 // ---- The place ----
@@ -145,18 +135,12 @@ static void rule_json(struct json *j, const struct plan_input *in, size_t number
 
 static void say_detour(const struct plan_input *in, const struct plan_detour *d, struct buf *out)
 {
+    char span[TIME_TEXT];
     buf_printf(out, "detour: %s goes via %s ", d->provider, gateway_name(in, d->gateway));
-    say_for(in, d->until_ms > 0 ? d->until_ms : INT64_MAX, "until it is taken back", out);
-}
-
-static void say_rest(const struct plan_input *in, uint32_t gateway, int64_t until, struct buf *out)
-{
-    const struct plan_gateway *g = in->gateways != NULL ? &in->gateways[gateway] : NULL;
-    buf_puts(out, "rests after trouble ");
-    // Else it is the recipient's own destination that rests.
-    if (g != NULL && g->rest_until_ms == until && g->rest_class != OUTCOME_OK)
-        buf_printf(out, "(%s) ", outcome_class_name(g->rest_class));
-    say_for(in, until, "until it is found well", out);
+    if (d->until_ms > 0)
+        buf_printf(out, "for %s", time_span(d->until_ms - in->now_ms, span));
+    else
+        buf_puts(out, "until it is taken back");
 }
 
 static void say_class(const struct plan_input *in, const struct plan_chain *c, size_t i,
@@ -166,11 +150,12 @@ static void say_class(const struct plan_input *in, const struct plan_chain *c, s
         buf_puts(out, "has been passed in this round");
         return;
     }
-    buf_printf(out, "no: %s does not lead here (on ", outcome_class_name(in->last_class));
+    buf_printf(out, "%s does not lead here (on ", outcome_class_name(in->last_class));
     route_classes(c->steps[i].on, out);
     buf_putc(out, ')');
 }
 
+// Its place in the chain, and what its server is known to take.
 static void say_open(const struct plan_input *in, const struct plan_chain *c, size_t i,
                      struct buf *out)
 {
@@ -184,52 +169,36 @@ static void say_open(const struct plan_input *in, const struct plan_chain *c, si
     }
 }
 
+static void say_reason(const struct plan_input *in, const struct plan_chain *c, size_t i,
+                       enum plan_state state, struct buf *out)
+{
+    if (state == STEP_OPEN)
+        say_open(in, c, i, out);
+    else if (state == STEP_CLASS)
+        say_class(in, c, i, out);
+    else
+        reason_state(in, c->steps[i].gateway, &c->steps[i], state, out);
+}
+
 static void say_step(const struct plan_input *in, const struct plan_chain *c, size_t i,
                      enum plan_state state, int64_t until, struct buf *out)
 {
-    const struct conf_step *step = &c->steps[i];
-    const struct conf_gateway *g = &in->conf->gateways[step->gateway];
-    switch (state) {
-    case STEP_OPEN: say_open(in, c, i, out); break;
-    case STEP_DISABLED: buf_puts(out, "no: disabled in the configuration"); break;
-    case STEP_NETWORK:
-        buf_puts(out, "no: not on network ");
-        plan_networks(in->conf, g->networks, out);
-        break;
-    case STEP_HOURS:
-        buf_puts(out, "no: it sends at other times, ");
-        say_for(in, until, "", out);
-        break;
-    case STEP_OFFLINE:
-        buf_puts(out, in->place->offline ? "no: this machine is offline"
-                                         : "no: behind a captive portal");
-        break;
-    case STEP_SENDER:
-        buf_puts(out, "no: may not carry mail from ");
-        utf8_escape(out,
-                    in->envelope->sender.len > 0 ? in->envelope->sender : STR("the null sender"));
-        break;
-    case STEP_SIZE:
-        buf_printf(out, "no: takes %llu octets at most, this is %llu",
-                   (unsigned long long)g->message_size, (unsigned long long)in->size);
-        break;
-    case STEP_QUOTA:
-        buf_puts(out, "no: its quota is used up ");
-        say_for(in, until, "", out);
-        break;
-    case STEP_RESTS: say_rest(in, step->gateway, until, out); break;
-    case STEP_EARLY_TRIES:
-        buf_printf(out, "not yet: only after %u attempts (%u so far)", step->after_tries,
-                   in->tries);
-        break;
-    case STEP_EARLY_TIME: {
-        char span[TIME_TEXT];
-        buf_printf(out, "not yet: in %s", time_span(until - in->now_ms, span));
-        break;
-    }
-    case STEP_CLASS: say_class(in, c, i, out); break;
-    case STEP_STATES: break;
-    }
+    static const char *const words[STEP_STATES] = {[STEP_DISABLED] = "no: ",
+                                                   [STEP_NETWORK] = "no: ",
+                                                   [STEP_HOURS] = "no: ",
+                                                   [STEP_OFFLINE] = "no: ",
+                                                   [STEP_SENDER] = "no: ",
+                                                   [STEP_SIZE] = "no: ",
+                                                   [STEP_QUOTA] = "no: ",
+                                                   [STEP_RESTS] = "no: ",
+                                                   [STEP_EARLY_TRIES] = "not yet: ",
+                                                   [STEP_EARLY_TIME] = "not yet: ",
+                                                   [STEP_CLASS] = "no: "};
+    if (words[state] != NULL)
+        buf_puts(out, words[state]);
+    say_reason(in, c, i, state, out);
+    if (until != INT64_MAX || state == STEP_RESTS)
+        reason_until(in, state, until, out);
 }
 
 // Why a gateway is not in the chain; NULL: it is.
@@ -279,32 +248,46 @@ static void step_json(struct json *j, const struct plan_input *in, const struct 
 
 // ---- What follows ----
 
-static void say_wait(const struct plan_input *in, const struct plan *p, struct buf *out)
+// "company: its quota is used up for 2 h 05 min": in the words of the step.
+static void say_waited(const struct plan_input *in, const struct plan_chain *c, unsigned step,
+                       struct buf *out)
 {
-    const char *name = gateway_name(in, p->gateway);
-    buf_printf(out, "waits for %s ", name);
-    if (!p->rests) {
-        buf_puts(out, "(too early) ");
-        say_for(in, p->until_ms, "", out);
-        return;
+    int64_t until;
+    enum plan_state state = plan_chain_state(in, c, step - 1, &until);
+    buf_printf(out, "%s: ", gateway_name(in, c->steps[step - 1].gateway));
+    say_reason(in, c, step - 1, state, out);
+    reason_until(in, state, until, out);
+}
+
+// Mail waits for the first choice that can be waited for, and takes another that opens sooner.
+static void say_wait(const struct plan_input *in, const struct plan_chain *c, const struct plan *p,
+                     struct buf *out)
+{
+    int64_t until;
+    buf_puts(out, "waits for ");
+    say_waited(in, c, p->step, out);
+    if (!p->rests && plan_chain_state(in, c, p->step - 1, &until) != STEP_EARLY_TIME) {
+        buf_puts(out, ", and the mail is too young for it");
+        reason_until(in, STEP_EARLY_TIME, p->until_ms, out);
+    } else if (p->sooner > 0) {
+        buf_puts(out, "; or sooner for ");
+        say_waited(in, c, p->sooner, out);
     }
-    buf_printf(out, "(%s) ", plan_state_name(p->state));
-    bool place = p->state == STEP_NETWORK || p->state == STEP_OFFLINE;
-    say_for(in, p->until_ms, place ? "until the network changes" : "until it is found well", out);
 }
 
 static void say_decision(const struct plan_input *in, const struct plan_chain *c,
-                         const struct plan *p, struct buf *out)
+                         const struct plan *p, const char *assumed, struct buf *out)
 {
     char span[TIME_TEXT];
     switch (p->kind) {
     case PLAN_GO:
-        buf_printf(out, "goes through %s now", gateway_name(in, p->gateway));
+        buf_printf(out, "goes through %s %s", gateway_name(in, p->gateway),
+                   assumed != NULL ? "then" : "now");
         if (p->parallel_ms > 0)
             buf_printf(out, ", and the next way beside it after %s",
                        time_span(p->parallel_ms, span));
         break;
-    case PLAN_WAIT: say_wait(in, p, out); break;
+    case PLAN_WAIT: say_wait(in, c, p, out); break;
     case PLAN_END:
         buf_puts(out, "the ways of this round are used up; the next round begins at the first");
         break;
@@ -316,7 +299,7 @@ static void say_decision(const struct plan_input *in, const struct plan_chain *c
     }
 }
 
-void explain_text(const struct plan_input *in, struct buf *out)
+void explain_text(const struct plan_input *in, const char *assumed, struct buf *out)
 {
     struct plan_chain c;
     plan_chain(in, &c);
@@ -324,6 +307,8 @@ void explain_text(const struct plan_input *in, struct buf *out)
     utf8_escape(out, in->envelope->sender);
     buf_puts(out, " -> ");
     utf8_escape(out, in->rcpt);
+    if (assumed != NULL)
+        buf_printf(out, "\n  assumed: %s", assumed);
     buf_puts(out, "\n  here: ");
     say_place(in, out);
     buf_putc(out, '\n');
@@ -344,11 +329,12 @@ void explain_text(const struct plan_input *in, struct buf *out)
             buf_printf(out, "  -  %-12s %s\n", gateway_name(in, i), why);
     }
     buf_puts(out, "  so: ");
-    say_decision(in, &c, &p, out);
+    say_decision(in, &c, &p, assumed, out);
     buf_putc(out, '\n');
 }
 
-static void decision_json(const struct plan_input *in, const struct plan_chain *c, struct json *j)
+static void decision_json(const struct plan_input *in, const struct plan_chain *c,
+                          const char *assumed, struct json *j)
 {
     static const char *const kinds[] = {[PLAN_GO] = "go",
                                         [PLAN_WAIT] = "wait",
@@ -359,7 +345,7 @@ static void decision_json(const struct plan_input *in, const struct plan_chain *
     bool known = p.kind == PLAN_GO || p.kind == PLAN_WAIT;
     struct buf words;
     buf_init(&words, WORDS_BYTES);
-    say_decision(in, c, &p, &words);
+    say_decision(in, c, &p, assumed, &words);
     json_open(j, "decision");
     json_text(j, "kind", kinds[p.kind]);
     json_text(j, "gateway", known ? gateway_name(in, p.gateway) : NULL);
@@ -372,13 +358,14 @@ static void decision_json(const struct plan_input *in, const struct plan_chain *
     buf_free(&words);
 }
 
-void explain_json(const struct plan_input *in, struct json *j)
+void explain_json(const struct plan_input *in, const char *assumed, struct json *j)
 {
     struct plan_chain c;
     plan_chain(in, &c);
     json_open(j, NULL);
     json_str(j, "sender", in->envelope->sender);
     json_str(j, "recipient", in->rcpt);
+    json_text(j, "assumed", assumed);
     place_json(in, j);
     json_open_array(j, "rules");
     for (size_t i = 0, n = rules_asked(in, c.route); i < n; i++)
@@ -399,7 +386,7 @@ void explain_json(const struct plan_input *in, struct json *j)
         json_close(j);
     }
     json_close_array(j);
-    decision_json(in, &c, j);
+    decision_json(in, &c, assumed, j);
     json_close(j);
 }
 
@@ -412,24 +399,12 @@ static void say_passed(const struct plan_input *in, const struct plan_chain *c, 
     int64_t until;
     enum plan_state state = plan_chain_state(in, c, i, &until);
     buf_printf(out, "%s (", gateway_name(in, c->steps[i].gateway));
-    switch (state) {
-    case STEP_QUOTA:
-        buf_puts(out, "quota used up ");
-        say_for(in, until, "", out);
-        break;
-    case STEP_RESTS:
-        buf_puts(out, "rests ");
-        say_for(in, until, "until it is found well", out);
-        break;
-    case STEP_CLASS: buf_puts(out, i < in->from_step ? "tried" : "not for this trouble"); break;
-    case STEP_EARLY_TRIES:
-    case STEP_EARLY_TIME: buf_puts(out, "too early"); break;
-    case STEP_NETWORK: buf_puts(out, "on another network"); break;
-    case STEP_HOURS: buf_puts(out, "at other times"); break;
-    case STEP_SENDER: buf_puts(out, "not for this sender"); break;
-    case STEP_SIZE: buf_puts(out, "too large for it"); break;
-    default: buf_puts(out, plan_state_name(state)); break;
-    }
+    if (state == STEP_CLASS && i < in->from_step)
+        buf_puts(out, "tried");
+    else
+        reason_state(in, c->steps[i].gateway, &c->steps[i], state, out);
+    if (until != INT64_MAX)
+        reason_until(in, state, until, out);
     buf_putc(out, ')');
 }
 

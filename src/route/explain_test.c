@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The decision in words: whole texts, as a person reads them.
 #include "route/explain.h"
+#include "route/reason.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +71,7 @@ static void assert_text(const struct plan_input *in, const char *want)
 {
     struct buf out;
     buf_init(&out, 10000);
-    explain_text(in, &out);
+    explain_text(in, NULL, &out);
     assert_string_equal(buf_cstr(&out), want);
     buf_free(&out);
 }
@@ -101,8 +102,8 @@ static void each_rule_and_each_gateway_has_its_reason(void **state)
                      "  so: goes through isp now\n");
     assert_choice(&in, "picked by hand");
     place.picked = UINT32_MAX;
-    assert_choice(&in, "route 2, step 3, after company (on another network), "
-                       "m365 (quota used up for 2 h 05 min)");
+    assert_choice(&in, "route 2, step 3, after company (not on network home), "
+                       "m365 (its quota is used up for 2 h 05 min)");
     in.rcpt = STR("b@shop.example");
     assert_text(&in, "a@x -> b@shop.example\n"
                      "  here: on network office\n"
@@ -111,7 +112,7 @@ static void each_rule_and_each_gateway_has_its_reason(void **state)
                      "  -  direct       not named in this route\n"
                      "  -  company      not named in this route\n"
                      "  -  isp          not named in this route\n"
-                     "  so: waits for m365 (quota) for 2 h 05 min\n");
+                     "  so: waits for m365: its quota is used up for 2 h 05 min\n");
     now[M365].quota_until_ms[QUOTA_OTHERS] = 0;
     assert_choice(&in, "route 1 (partners), step 1");
 }
@@ -129,13 +130,14 @@ static void the_default_chain_says_how_it_was_made(void **state)
                      "  route 1 partners (line 12): to *@shop.example  no (recipient)\n"
                      "  route 2 (line 14): on network office  no (network)\n"
                      "  no route matches: the gateways in order of choice\n"
-                     "  1. company      rests after trouble (auth) for 5 min\n"
+                     "  1. company      no: rests after trouble (the login was refused) for 5 min\n"
                      "  2. m365         open (in our subnet)\n"
                      "  3. isp          open (by priority)\n"
                      "  -  direct       direct delivery is not used beside gateways unless a route "
                      "names it\n"
                      "  so: goes through m365 now\n");
-    assert_choice(&in, "in our subnet, after company (rests for 5 min)");
+    assert_choice(&in, "in our subnet, after company (rests after trouble (the login was "
+                       "refused) for 5 min)");
     conf.choice.fallback = FALLBACK_DEFAULT;
     gateways[M365].fallback = true;
     place.networks = 0;
@@ -166,7 +168,7 @@ static void what_is_waited_for_is_said(void **state)
                      "  3. company      no: not on network home\n"
                      "  -  direct       direct delivery is not used beside gateways unless a route "
                      "names it\n"
-                     "  so: waits for company (network) until the network changes\n");
+                     "  so: waits for company: not on network home until the network changes\n");
     gateways[COMPANY].networks = 0;
     place.offline = place.metered = true;
     assert_text(&in, "a@x -> b@y\n"
@@ -177,7 +179,8 @@ static void what_is_waited_for_is_said(void **state)
                      "  3. isp          no: disabled in the configuration\n"
                      "  -  direct       direct delivery is not used beside gateways unless a route "
                      "names it\n"
-                     "  so: waits for company (offline) until the network changes\n");
+                     "  so: waits for company: this machine is offline until the network "
+                     "changes\n");
     gateways[COMPANY].enabled = false;
     in.place = NULL;
     assert_text(&in, "a@x -> b@y\n"
@@ -189,6 +192,58 @@ static void what_is_waited_for_is_said(void **state)
                      "  -  direct       direct delivery is not used beside gateways unless a route "
                      "names it\n"
                      "  so: no way: no gateway of the chain can carry it\n");
+}
+
+// The conclusion says of the same gateways the same as the steps do.
+static void what_opens_sooner_than_the_first_choice_is_said(void **state)
+{
+    struct plan_input in = begin();
+    conf.route_count = 0;
+    now[M365].quota_until_ms[QUOTA_OTHERS] = in.now_ms + 2 * HOUR;
+    now[ISP].rest_until_ms = in.now_ms + 5 * MINUTE;
+    now[ISP].rest_class = OUTCOME_NET;
+    assert_text(&in, "a@x -> b@y\n"
+                     "  here: on network office\n"
+                     "  no route matches: the gateways in order of choice\n"
+                     "  1. m365         no: its quota is used up for 2 h 00 min\n"
+                     "  2. isp          no: rests after trouble (the connection failed) for 5 min\n"
+                     "  3. company      no: not on network home\n"
+                     "  -  direct       direct delivery is not used beside gateways unless a route "
+                     "names it\n"
+                     "  so: waits for m365: its quota is used up for 2 h 00 min; or sooner for "
+                     "isp: rests after trouble (the connection failed) for 5 min\n");
+    now[ISP].rest_until_ms = in.now_ms + 3 * HOUR;
+    struct buf out;
+    struct plan p = plan_next(&in);
+    buf_init(&out, 1000);
+    reason_wait(&in, &p, &out);
+    assert_int_equal(p.sooner, 0);
+    assert_string_equal(buf_cstr(&out), "for m365: its quota is used up");
+    buf_free(&out);
+}
+
+// A step that is closed for two reasons is waited for until the later one has passed.
+static void mail_that_is_too_young_as_well_is_said(void **state)
+{
+    struct plan_input in = begin();
+    static const struct conf_step later[] = {{.gateway = ISP, .after_ms = 2 * HOUR}};
+    routes[0] = (struct conf_route){.line = 3, .via = later, .via_count = 1};
+    conf.route_count = 1;
+    now[ISP].rest_until_ms = in.now_ms + 5 * MINUTE;
+    now[ISP].rest_class = OUTCOME_NET;
+    struct buf out;
+    buf_init(&out, 10000);
+    explain_text(&in, NULL, &out);
+    assert_non_null(strstr(buf_cstr(&out), "so: waits for isp: rests after trouble (the connection "
+                                           "failed) for 5 min, and the mail is too young for it "
+                                           "for another 2 h 00 min\n"));
+    now[ISP].rest_until_ms = 0;
+    buf_clear(&out);
+    explain_text(&in, NULL, &out);
+    assert_non_null(strstr(buf_cstr(&out), "not yet: the mail is too young for another 2 h 00 min\n"));
+    assert_non_null(strstr(buf_cstr(&out), "so: waits for isp: the mail is too young for another "
+                                           "2 h 00 min\n"));
+    buf_free(&out);
 }
 
 static void what_is_not_known_is_said(void **state)
@@ -216,7 +271,7 @@ static void what_is_not_known_is_said(void **state)
                      "message: precedence)\n"
                      "  route 2 (line 4): mx *.outlook.com  no (mx; not to be found out)\n"
                      "  no route matches: the gateways in order of choice\n"
-                     "  1. company      no: may not carry mail from a@x\n"
+                     "  1. company      no: only for mail from *@example.org\n"
                      "  -  direct       direct delivery is not used beside gateways unless a route "
                      "names it\n"
                      "  so: no way: no gateway of the chain can carry it\n");
@@ -228,7 +283,7 @@ static void what_strangers_wrote_is_made_safe_to_show(void **state)
     struct buf out;
     buf_init(&out, 10000);
     envelope.sender = STR("\x1b[2Ja@x");
-    explain_text(&in, &out);
+    explain_text(&in, NULL, &out);
     assert_non_null(strstr(buf_cstr(&out), "\\x1b[2Ja@x -> b@y\n"));
     buf_free(&out);
 }
@@ -244,15 +299,14 @@ static void a_round_under_way_says_what_was_passed(void **state)
                      "  here: on network office, home\n"
                      "  route 1 partners (line 12): to *@shop.example  no (recipient)\n"
                      "  route 2 (line 14): on network office  YES\n"
-                     "  1. company      has been passed in this round\n"
-                     "  2. m365         rests after trouble until it is found well\n"
+                     "  1. company      no: has been passed in this round\n"
+                     "  2. m365         no: rests after trouble until it is found well\n"
                      "  3. isp          no: busy does not lead here (on net, dns)\n"
                      "  -  direct       not named in this route\n"
                      "  so: the ways of this round are used up; the next round begins at the "
                      "first\n");
     in.last_class = OUTCOME_NET;
-    assert_choice(&in, "route 2, step 3, after company (tried), m365 (rests until it is found "
-                       "well)");
+    assert_choice(&in, "route 2, step 3, after company (tried), m365 (rests after trouble)");
 }
 
 static void a_detour_says_for_whom_and_how_long(void **state)
@@ -260,6 +314,7 @@ static void a_detour_says_for_whom_and_how_long(void **state)
     static const struct conf_step via[] = {{.gateway = DIRECT}};
     static const char *const mx[] = {"y.mail.protection.outlook.com", NULL};
     struct plan_input in = begin();
+    struct buf out;
     struct plan_detour detour = {
         .provider = "outlook.com", .gateway = ISP, .until_ms = in.now_ms + 50 * (int64_t)HOUR};
     routes[1] = (struct conf_route){.line = 14, .via = via, .via_count = 1};
@@ -276,6 +331,11 @@ static void a_detour_says_for_whom_and_how_long(void **state)
                      "  -  company      not named in this route\n"
                      "  -  m365         not named in this route\n"
                      "  so: goes through isp now\n");
+    buf_init(&out, 10000);
+    explain_text(&in, "tomorrow", &out);
+    assert_non_null(strstr(buf_cstr(&out), "\n  assumed: tomorrow\n  here: "));
+    assert_non_null(strstr(buf_cstr(&out), "\n  so: goes through isp then\n"));
+    buf_free(&out);
     detour.until_ms = 0;
     assert_choice(&in, "detour: outlook.com goes via isp until it is taken back");
 }
@@ -289,10 +349,11 @@ static void the_same_facts_stand_in_json(void **state)
     conf.gateway_count = 2;
     conf.route_count = 1;
     in.tries = 1;
-    explain_json(&in, &j);
+    explain_json(&in, NULL, &j);
     assert_string_equal(
         buf_cstr(&out),
-        "{\"sender\":\"a@x\",\"recipient\":\"b@y\",\"place\":{\"networks\":[\"office\"],"
+        "{\"sender\":\"a@x\",\"recipient\":\"b@y\",\"assumed\":null,"
+        "\"place\":{\"networks\":[\"office\"],"
         "\"offline\":false,\"captive\":false,\"metered\":false,\"picked\":null},"
         "\"rules\":[{\"rule\":1,\"name\":\"partners\",\"line\":12,\"conditions\":"
         "\"to *@shop.example\",\"taken\":false,\"reason\":\"recipient\"}],"
@@ -302,8 +363,8 @@ static void the_same_facts_stand_in_json(void **state)
         "\"left_out\":[{\"gateway\":\"direct\",\"reason\":\"direct delivery is not used beside "
         "gateways unless a route names it\"}],"
         "\"decision\":{\"kind\":\"wait\",\"gateway\":\"company\",\"step\":1,\"state\":\"network\","
-        "\"until_ms\":0,\"parallel_ms\":0,\"text\":\"waits for company (network) until the "
-        "network changes\"}}");
+        "\"until_ms\":0,\"parallel_ms\":0,\"text\":\"waits for company: not on network home "
+        "until the network changes\"}}");
     buf_free(&out);
 }
 
@@ -313,6 +374,8 @@ int main(void)
         cmocka_unit_test(each_rule_and_each_gateway_has_its_reason),
         cmocka_unit_test(the_default_chain_says_how_it_was_made),
         cmocka_unit_test(what_is_waited_for_is_said),
+        cmocka_unit_test(what_opens_sooner_than_the_first_choice_is_said),
+        cmocka_unit_test(mail_that_is_too_young_as_well_is_said),
         cmocka_unit_test(what_is_not_known_is_said),
         cmocka_unit_test(what_strangers_wrote_is_made_safe_to_show),
         cmocka_unit_test(a_round_under_way_says_what_was_passed),

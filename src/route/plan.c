@@ -467,7 +467,8 @@ static bool is_local(const struct conf_gateway *g)
 
 static bool may_send(const struct plan_input *in, const struct conf_gateway *g)
 {
-    return g->sender_count == 0 || any_glob(g->senders, g->sender_count, in->envelope->sender);
+    return g->sender_count == 0 || in->envelope == NULL ||
+           any_glob(g->senders, g->sender_count, in->envelope->sender);
 }
 
 static bool fits(const struct plan_input *in, const struct conf_gateway *g)
@@ -479,7 +480,7 @@ static int64_t quota_until(const struct plan_input *in, uint32_t gateway)
 {
     if (in->gateways == NULL)
         return 0;
-    bool urgent = in->envelope->priority == PRIORITY_URGENT;
+    bool urgent = in->envelope != NULL && in->envelope->priority == PRIORITY_URGENT;
     return in->gateways[gateway].quota_until_ms[urgent ? QUOTA_URGENT : QUOTA_OTHERS];
 }
 
@@ -639,6 +640,7 @@ struct plan plan_next(const struct plan_input *in)
     }
     struct walk w = walk_begin(in, &c);
     enum hope best = HOPE_NONE;
+    unsigned soonest = 0;
     for (size_t i = in->from_step; i < c.count; i++) {
         int64_t until = INT64_MAX;
         struct walk before = w; // a step's own chance does not make its `after` count
@@ -660,11 +662,14 @@ struct plan plan_next(const struct plan_input *in)
             plan.state = hope == HOPE_AGE ? STEP_EARLY_TIME : state;
             plan.rests = hope != HOPE_AGE;
         }
-        if (hope != HOPE_NONE && until < plan.until_ms)
+        if (hope != HOPE_NONE && until < plan.until_ms) {
             plan.until_ms = until;
+            soonest = (unsigned)i + 1;
+        }
         if (hope == HOPE_AGE && until < plan.age_ms)
             plan.age_ms = until;
     }
+    plan.sooner = soonest != plan.step ? soonest : 0;
     if (w.tried)
         plan.kind = PLAN_END;
     return plan;

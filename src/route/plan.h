@@ -46,7 +46,8 @@ struct plan_input {
 
     // The message.
     const struct envelope *envelope; // sender, client, user, listener, priority, kept headers;
-                                     // its recipients are not looked at
+                                     // its recipients are not looked at. NULL: no mail in
+                                     // particular, for plan_step_state only
     struct str rcpt;
     uint64_t size;
     const char *const *mx; // the recipient's mail exchangers, ended by NULL; NULL: not known (yet)
@@ -97,6 +98,7 @@ struct plan {
     bool rests;       // WAIT: a lane to wait in (RESTS, QUOTA, NETWORK, HOURS, OFFLINE); else the
                       // message is too young
     int64_t until_ms; // WAIT: wall clock, INT64_MAX: until something changes
+    unsigned sooner;  // WAIT: the step that opens at until_ms, when that is not `step`; else 0
     int64_t age_ms;   // WAIT: wall clock when a step comes of age, INT64_MAX: none will
     int64_t parallel_ms; // GO, urgent mail: begin the step after it beside it after so long; 0: no
     int route;           // index into conf.routes, -1: the default chain

@@ -819,13 +819,13 @@ static struct plan_input throw_world(struct world *w, struct envelope *e)
 static void assert_explained(const struct plan_input *in, struct plan p)
 {
     static const char *const said[] = {[PLAN_GO] = "\n  so: goes through g now",
-                                       [PLAN_WAIT] = "\n  so: waits for g (",
+                                       [PLAN_WAIT] = "\n  so: waits for g: ",
                                        [PLAN_END] = "\n  so: the ways of this round",
                                        [PLAN_NONE] = "\n  so: no way: ",
                                        [PLAN_MX] = "\n  so: first the mail exchangers"};
     struct buf out;
     buf_init(&out, 100000);
-    explain_text(in, &out);
+    explain_text(in, NULL, &out);
     if (strstr(buf_cstr(&out), said[p.kind]) == NULL)
         fail_msg("kind %d, but: %s", p.kind, buf_cstr(&out));
     buf_clear(&out);

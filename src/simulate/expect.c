@@ -16,7 +16,7 @@
 struct question {
     struct queue *queue;
     uint64_t id;
-    char active[100], why[256], picked[100];
+    char active[100], why[QUEUE_WHY], picked[100];
     uint64_t waiting;
     uint64_t networks;
     struct buf *explained;

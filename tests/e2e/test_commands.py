@@ -171,9 +171,9 @@ def test_a_list_says_what_a_message_waits_for(make):
     w = make.waypost({"far": peer.gateway(networks=["office"])}, networks={"office": {"address": ["203.0.113.0/24"]}})
     w.send(message())
     w.await_event("accepted")
-    until("the list says so", lambda: "waits for network office (gateway far)" in w.run("queue", "list").out)
+    until("the list says so", lambda: "waits for far: not on network office" in w.run("queue", "list").out)
     said = until("the groups", lambda: w.json("status")["waits"])
-    assert said == [{"recipients": 1, "why": "for network office (gateway far)"}]
+    assert said == [{"recipients": 1, "why": "for far: not on network office", "until_ms": 0}]
 
 
 def test_drop_all_says_how(site):

@@ -147,8 +147,24 @@ def test_status_says_where_and_why_mail_waits(site):
     status = until("it waits for its gateway", lambda: (
         lambda t: t if "office" in t and "waits" in t else None)(w.run("status", check=0).out))
     assert "way out   first" in status and "1 message in" in status
-    assert "1 for network office (gateway far)" in status
+    assert "1 for far: not on network office" in status
     assert len(status.splitlines()) <= 24
+
+
+def test_what_waits_for_one_cause_is_one_line(make):
+    peer = make.peer()
+    w = make.waypost({"only": peer.gateway()})
+    peer.stop()
+    for _ in range(3):
+        w.send(message())
+    w.await_event("resting")
+    until("all three wait", lambda: w.json("status")["waits"] and w.json("status")["waits"][0]["recipients"] == 3)
+    waits, = w.json("status")["waits"]
+    assert waits["why"] == "for only: rests after trouble (the connection failed)"
+    assert waits["until_ms"] > 0
+    row, = [g for g in w.json("gateway", "list")["gateways"] if g["name"] == "only"]
+    assert row["usable"] is False and row["why"].startswith("rests after trouble (the connection failed) for ")
+    assert "waits for only: rests after trouble (the connection failed)" in w.run("queue", "list", check=0).out
 
 
 # ---- Changing the configuration ----

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """`waypost route`: which way, and why; for mail that waits, that left, or that nobody has written yet."""
+import datetime
 import json
 
 import pytest
@@ -60,8 +61,35 @@ def test_another_time(make):
     w = make.waypost({"day": day.gateway(), "night": night.gateway()},
                      routes=[{"time": ["Mon-Fri 08:00-18:00"], "via": ["day"]}, {"via": ["night"]}])
     at = lambda when: w.run("route", "explain", "--to", "a@b.test", "--at", when, check=0).out
-    assert "through day" in at("2026-12-01 12:00") and "through night" in at("2026-12-01 22:00")
-    assert "through night" in at("2026-12-05 12:00")  # a Saturday
+    monday = datetime.date.today() + datetime.timedelta(days=7 - datetime.date.today().weekday())
+    assert "through day then" in at(f"{monday} 12:00") and "through night then" in at(f"{monday} 22:00")
+    saturday = monday + datetime.timedelta(days=5)
+    assert "through night" in at(f"{saturday} 12:00")
+    assert f"assumed: it is Sat, {saturday.day:02}" in at(f"{saturday} 12:00")
+
+
+def test_a_time_that_is_over(make):
+    w = make.waypost({"only": make.peer().gateway()})
+    done = w.run("route", "explain", "--to", "a@b.test", "--at", "2020-02-02 12:00")
+    assert done.returncode == 64 and "in the past" in done.err and "waypost log ID" in done.err
+    ago = datetime.datetime.now() - datetime.timedelta(minutes=2)  # a clock time comes again tomorrow
+    then = ago + datetime.timedelta(days=1)
+    assert f"assumed: it is {then:%a, %d}" in w.run("route", "explain", "--to", "a@b.test", "--at", f"{ago:%H:%M}", check=0).out
+
+
+def test_the_conclusion_names_what_the_steps_name(site):
+    site.waypost.conf["gateways"] = {"isp": {**site.isp.gateway(), "senders": ["*@one.test", "*@two.test"]},
+                                     "office": site.office.gateway(networks=["work"])}
+    site.waypost.conf["routes"] = []
+    site.waypost.write()
+    site.waypost.run("reload", check=0)
+    said = explain(site, "--to", "a@b.test", "--from", "me@three.test")
+    assert "no: only for mail from *@one.test, *@two.test" in said
+    assert so(site, "--to", "a@b.test", "--from", "me@three.test").strip() == (
+        "so: waits for office: not on network work until the network changes")
+    assert so(site, "--to", "a@b.test", "--from", "me@one.test", "--assume", "isp=down").strip() == (
+        "so: waits for isp: rests after trouble (the connection failed) until it is found well")
+    assert "assumed: isp is down" in explain(site, "--to", "a@b.test", "--assume", "isp=down")
 
 
 def test_a_waiting_message(site):

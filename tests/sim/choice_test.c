@@ -11,7 +11,7 @@
 
 static struct {
     const char *text;
-    char answer[256], why[256], words[32768];
+    char answer[256], why[QUEUE_WHY], words[32768];
     bool ok, done;
     int64_t until_ms;
     struct arena *arena;

@@ -52,7 +52,7 @@ static unsigned tries(void)
     return last_tries;
 }
 
-static char chosen[64], why[256];
+static char chosen[64], why[QUEUE_WHY];
 static void do_active(void *ctx)
 {
     const char *name = queue_active_gateway(daemon_queue(run.daemon), why);
