@@ -267,8 +267,8 @@ static bool read_class(struct explain *x, const char *text)
     return refuse(x->reply, "--class", "low, normal or urgent", text);
 }
 
-// A clock time that is over today is tomorrow's. What was decided in the past is kept, not explained
-// anew by the state of now.
+// A clock time that is over today is tomorrow's. What was decided in the past is kept, not
+// explained anew by the state of now.
 static bool read_moment(struct explain *x, const char *text)
 {
     enum { DAY_MS = 24 * 3600 * 1000 };

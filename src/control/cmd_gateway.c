@@ -109,7 +109,8 @@ static void senders_line(struct reply *r, const struct conf_gateway *g)
     buf_free(&line);
 }
 
-static void bounds_line(struct reply *r, const struct conf_gateway *g)
+static void bounds_line(struct reply *r, const struct conf_gateway *g,
+                        const struct queue_gateway_view *v)
 {
     char text[WORDS_TEXT], span[TIME_TEXT];
     if (g->rate > 0)
@@ -117,6 +118,9 @@ static void bounds_line(struct reply *r, const struct conf_gateway *g)
                    time_span(g->rate_ms, span));
     if (g->message_size > 0)
         reply_line(r, "  size       at most %s", words_size(g->message_size, text));
+    if (v->server_size > 0)
+        reply_line(r, "  size       its server says it takes at most %s",
+                   words_size(v->server_size, text));
     if (g->interface != NULL)
         reply_line(r, "  interface  only %s", g->interface);
     if (g->socks != NULL)
@@ -196,7 +200,7 @@ static void show_text(struct reply *r, const struct gateways *all, const struct 
         reply_line(r, "  priority   %d%s", g->priority, g->fallback ? ", the fallback" : "");
     networks_line(r, g);
     senders_line(r, g);
-    bounds_line(r, g);
+    bounds_line(r, g, v);
     quota_lines(r, v, now);
     seen_line(r, v);
     mail_lines(r, v);

@@ -132,11 +132,14 @@ static void wait_lines(struct reply *r, const struct status *s)
     for (size_t i = 0; i < s->waits.count; i++) {
         const struct wait_group *g = &s->waits.groups[i];
         bool clock = g->until_ms > 0;
-        reply_line(
-            r, "  %-9s %s %s%s%s%s", i == 0 ? "waits" : "", words_number(g->recipients, number),
-            g->why, !clock ? "" : g->recipients == 1 ? ", in " : ", the first in ",
-            clock ? time_span(g->until_ms - clock_wall_ms(), span) : "",
-            i == 0 && s->waits.asked < s->counts.messages ? " (of the oldest messages)" : "");
+        reply_line(r, "  %-9s %s %s%s%s%s", i == 0 ? "waits" : "",
+                   words_number(g->recipients, number), g->why,
+                   !clock               ? ""
+                   : g->recipients == 1 ? ", in "
+                                        : ", the first in ",
+                   clock ? time_span(g->until_ms - clock_wall_ms(), span) : "",
+                   i == 0 && s->waits.asked < s->counts.messages ? " (of the oldest messages)"
+                                                                 : "");
     }
 }
 

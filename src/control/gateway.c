@@ -175,6 +175,7 @@ static void one_json(struct reply *r, struct json *j, const struct gateways *g,
     json_int(j, "active", (int64_t)v->active);
     json_int(j, "waiting", (int64_t)v->waiting);
     json_int(j, "latency_ms", v->latency_ms);
+    json_int(j, "server_size", (int64_t)v->server_size);
     json_int(j, "rest_ms", v->rest_ms);
     json_text(j, "last_trouble", v->last_trouble);
     json_bool(j, "needs_person", gateway_needs_person(v));

@@ -346,6 +346,7 @@ static void run_batch(struct attempt *a)
     size_t left = a->count - a->at;
     a->batch = left < most ? left : most;
     a->job->dsn_passed = (deliver_session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
+    a->job->server_size = deliver_session_client(a->session)->ehlo.size;
     a->mail = (struct smtp_client_mail){.envelope = a->job->envelope,
                                         .rcpts = a->rcpts + a->at,
                                         .count = a->batch,

@@ -109,6 +109,14 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
     }
 }
 
+// A round that is over begins anew at the first step, as when it is planned. So does one that only
+// waits in a lane: nothing was tried in it yet.
+static void next_round(struct plan_input *in)
+{
+    if (in->from_step > 0 && plan_next(in).kind == PLAN_END)
+        in->from_step = 0;
+}
+
 static void explain_rcpt(struct queue *q, struct qmsg *m, size_t i, const struct plan_input *in,
                          const char *assumed, struct buf *text, struct json *json)
 {
@@ -151,6 +159,7 @@ bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *what
         }
         struct plan_input in = planning_input(q, m, &e, i);
         use(what, &a, &in);
+        next_round(&in);
         explain_rcpt(q, m, i, &in, words_of(&a), text_out, json_out);
     }
     if (more > 0 && json_out == NULL)
@@ -179,7 +188,7 @@ static int64_t say_cause(struct queue *q, struct qmsg *m, const struct envelope 
         return next_ms;
     }
     struct plan_input in = planning_input(q, m, e, i);
-    in.from_step = 0;
+    next_round(&in);
     struct plan plan = plan_next(&in);
     reason_wait(&in, &plan, out);
     return plan.until_ms == INT64_MAX ? 0 : plan.until_ms;

@@ -156,11 +156,14 @@ static void say_chosen(const struct plan_input *in, const struct plan *plan,
 {
     size_t end = plan->kind == PLAN_GO && plan->step > 0 ? plan->step - 1 : c->count;
     if (plan->kind == PLAN_GO)
-        buf_puts(out, plan_rank_name(end < c->count ? (enum plan_rank)c->rank[end] : RANK_FALLBACK));
+        buf_puts(out,
+                 plan_rank_name(end < c->count ? (enum plan_rank)c->rank[end] : RANK_FALLBACK));
     for (size_t i = 0; i < end && i < c->count; i++) {
         int64_t until;
         uint32_t gateway = c->steps[i].gateway;
         enum plan_state state = plan_chain_state(in, c, i, &until);
+        if (state == STEP_DISABLED && plan->kind == PLAN_GO)
+            continue; // somebody wanted it so
         buf_printf(out, "%s%s: ", out->len > 0 ? "; " : "", in->conf->gateways[gateway].name);
         reason_state(in, gateway, &c->steps[i], state, out);
     }

@@ -33,6 +33,7 @@ struct queue_gateway_view {
     char address[NET_ADDR_TEXT]; // last connected to, or first of its cached addresses; "" unknown
     unsigned score;              // 0 to 1000: how much of the last attempts went well
     int64_t since_ms;            // wall clock: up or resting since
+    uint64_t server_size;        // the largest mail its server said it takes, 0: not known
     int64_t probe_ms;            // wall clock of the last active probe, 0: none
     // What is remembered of the server, to know it again on other networks.
     bool seen, seen_tls, seen_verified, seen_auth;

@@ -220,6 +220,13 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
     }
 }
 
+// Direct delivery meets another server each time.
+static void learn_size(struct queue *q, const struct qjob *j)
+{
+    if (j->job.server_size > 0 && !j->lane->closed && j->job.gateway->kind != GATEWAY_DIRECT)
+        q->gateways[j->lane->gateway].server_size = j->job.server_size;
+}
+
 // ---- The whole transaction ----
 
 static void record_results(struct queue *q, struct qjob *j, const bool *failing, const bool *late)
@@ -321,6 +328,7 @@ void settle_job(struct deliver_job *job)
         say(q, j, i, &verdicts[i]);
     }
     teach_lane(q, j, verdicts);
+    learn_size(q, j);
     count_ends(q, j, late);
     // The lane's end comes first: what is planned now may be the next to probe it.
     lane_job_ended(q, j);

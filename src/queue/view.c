@@ -126,6 +126,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
             view_gateway(q, i, v);
         view_address(q, &q->conf->gateways[i], v);
         place_view(q, i, v);
+        v->server_size = q->gateways[i].server_size;
         health_view(q, i, v);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }

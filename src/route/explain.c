@@ -155,6 +155,12 @@ static void say_class(const struct plan_input *in, const struct plan_chain *c, s
     buf_putc(out, ')');
 }
 
+static bool server_refuses(const struct plan_input *in, uint32_t gateway)
+{
+    uint64_t most = in->gateways != NULL ? in->gateways[gateway].server_size : 0;
+    return most > 0 && in->size > most;
+}
+
 // Its place in the chain, and what its server is known to take.
 static void say_open(const struct plan_input *in, const struct plan_chain *c, size_t i,
                      struct buf *out)
@@ -167,6 +173,10 @@ static void say_open(const struct plan_input *in, const struct plan_chain *c, si
     } else if (c->rank[i] != RANK_ROUTE) {
         buf_printf(out, " (%s)", plan_rank_name(c->rank[i]));
     }
+    if (server_refuses(in, c->steps[i].gateway))
+        buf_printf(out, ", but its server says it takes %llu octets at most, this is %llu",
+                   (unsigned long long)in->gateways[c->steps[i].gateway].server_size,
+                   (unsigned long long)in->size);
 }
 
 static void say_reason(const struct plan_input *in, const struct plan_chain *c, size_t i,
@@ -183,17 +193,11 @@ static void say_reason(const struct plan_input *in, const struct plan_chain *c, 
 static void say_step(const struct plan_input *in, const struct plan_chain *c, size_t i,
                      enum plan_state state, int64_t until, struct buf *out)
 {
-    static const char *const words[STEP_STATES] = {[STEP_DISABLED] = "no: ",
-                                                   [STEP_NETWORK] = "no: ",
-                                                   [STEP_HOURS] = "no: ",
-                                                   [STEP_OFFLINE] = "no: ",
-                                                   [STEP_SENDER] = "no: ",
-                                                   [STEP_SIZE] = "no: ",
-                                                   [STEP_QUOTA] = "no: ",
-                                                   [STEP_RESTS] = "no: ",
-                                                   [STEP_EARLY_TRIES] = "not yet: ",
-                                                   [STEP_EARLY_TIME] = "not yet: ",
-                                                   [STEP_CLASS] = "no: "};
+    static const char *const words[STEP_STATES] = {
+        [STEP_DISABLED] = "no: ",        [STEP_NETWORK] = "no: ", [STEP_HOURS] = "no: ",
+        [STEP_OFFLINE] = "no: ",         [STEP_SENDER] = "no: ",  [STEP_SIZE] = "no: ",
+        [STEP_QUOTA] = "no: ",           [STEP_RESTS] = "no: ",   [STEP_EARLY_TRIES] = "not yet: ",
+        [STEP_EARLY_TIME] = "not yet: ", [STEP_CLASS] = "no: "};
     if (words[state] != NULL)
         buf_puts(out, words[state]);
     say_reason(in, c, i, state, out);
@@ -283,6 +287,8 @@ static void say_decision(const struct plan_input *in, const struct plan_chain *c
     case PLAN_GO:
         buf_printf(out, "goes through %s %s", gateway_name(in, p->gateway),
                    assumed != NULL ? "then" : "now");
+        if (server_refuses(in, p->gateway))
+            buf_puts(out, ", which will hardly take it for its size; then the next way is tried");
         if (p->parallel_ms > 0)
             buf_printf(out, ", and the next way beside it after %s",
                        time_span(p->parallel_ms, span));

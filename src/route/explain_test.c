@@ -212,13 +212,38 @@ static void what_opens_sooner_than_the_first_choice_is_said(void **state)
                      "names it\n"
                      "  so: waits for m365: its quota is used up for 2 h 00 min; or sooner for "
                      "isp: rests after trouble (the connection failed) for 5 min\n");
-    now[ISP].rest_until_ms = in.now_ms + 3 * HOUR;
     struct buf out;
     struct plan p = plan_next(&in);
     buf_init(&out, 1000);
     reason_wait(&in, &p, &out);
+    assert_string_equal(buf_cstr(&out), "for m365: its quota is used up; or sooner for isp: rests "
+                                        "after trouble (the connection failed)");
+    now[ISP].rest_until_ms = in.now_ms + 3 * HOUR;
+    p = plan_next(&in);
+    buf_clear(&out);
+    reason_wait(&in, &p, &out);
     assert_int_equal(p.sooner, 0);
     assert_string_equal(buf_cstr(&out), "for m365: its quota is used up");
+    buf_free(&out);
+}
+
+static void what_a_server_said_of_its_size_is_told(void **state)
+{
+    struct plan_input in = begin();
+    struct buf out;
+    buf_init(&out, 10000);
+    conf.route_count = 0;
+    now[M365].server_size = in.size = 100;
+    explain_text(&in, NULL, &out);
+    assert_null(strstr(buf_cstr(&out), "octets"));
+    in.size = 101;
+    buf_clear(&out);
+    explain_text(&in, NULL, &out);
+    assert_non_null(strstr(buf_cstr(&out),
+                           "1. m365         open (by priority), but its server says "
+                           "it takes 100 octets at most, this is 101\n"));
+    assert_non_null(strstr(buf_cstr(&out), "so: goes through m365 now, which will hardly take it "
+                                           "for its size; then the next way is tried\n"));
     buf_free(&out);
 }
 
@@ -240,7 +265,8 @@ static void mail_that_is_too_young_as_well_is_said(void **state)
     now[ISP].rest_until_ms = 0;
     buf_clear(&out);
     explain_text(&in, NULL, &out);
-    assert_non_null(strstr(buf_cstr(&out), "not yet: the mail is too young for another 2 h 00 min\n"));
+    assert_non_null(
+        strstr(buf_cstr(&out), "not yet: the mail is too young for another 2 h 00 min\n"));
     assert_non_null(strstr(buf_cstr(&out), "so: waits for isp: the mail is too young for another "
                                            "2 h 00 min\n"));
     buf_free(&out);
@@ -375,6 +401,7 @@ int main(void)
         cmocka_unit_test(the_default_chain_says_how_it_was_made),
         cmocka_unit_test(what_is_waited_for_is_said),
         cmocka_unit_test(what_opens_sooner_than_the_first_choice_is_said),
+        cmocka_unit_test(what_a_server_said_of_its_size_is_told),
         cmocka_unit_test(mail_that_is_too_young_as_well_is_said),
         cmocka_unit_test(what_is_not_known_is_said),
         cmocka_unit_test(what_strangers_wrote_is_made_safe_to_show),

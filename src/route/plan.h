@@ -15,6 +15,9 @@ struct plan_gateway {
     // Its quota is used up until then, for urgent mail and for other mail (which leaves the reserve
     // alone); 0: there is some left. By enum envelope_priority: [PRIORITY_URGENT] and the rest.
     int64_t quota_until_ms[2];
+    // What its server said last to be the largest mail it takes (RFC 1870); 0: nothing yet. It may
+    // say another thing next time, so this is told, and decides nothing.
+    uint64_t server_size;
     bool in_subnet; // one of its addresses lies inside one of our subnets (AR-3)
 };
 enum { QUOTA_OTHERS = 0, QUOTA_URGENT = 1 }; // of quota_until_ms

@@ -40,7 +40,7 @@ void reason_state(const struct plan_input *in, uint32_t gateway, const struct co
         buf_puts(out, "not on network ");
         plan_networks(in->conf, g->networks, out);
         break;
-    case STEP_HOURS: buf_puts(out, "it sends at other times"); break;
+    case STEP_HOURS: buf_puts(out, "outside its hours"); break;
     case STEP_OFFLINE:
         buf_puts(out, in->place->offline ? "this machine is offline" : "behind a captive portal");
         break;
@@ -87,12 +87,26 @@ bool reason_gateway(const struct plan_input *in, uint32_t gateway, struct buf *o
     return false;
 }
 
+static void say_waited(const struct plan_input *in, const struct plan_chain *c, unsigned step,
+                       struct buf *out)
+{
+    int64_t until_ms;
+    const struct conf_step *s = &c->steps[step - 1];
+    buf_printf(out, "for %s: ", in->conf->gateways[s->gateway].name);
+    reason_state(in, s->gateway, s, plan_chain_state(in, c, step - 1, &until_ms), out);
+}
+
 void reason_wait(const struct plan_input *in, const struct plan *plan, struct buf *out)
 {
+    struct plan_chain c;
     switch (plan->kind) {
     case PLAN_WAIT:
-        buf_printf(out, "for %s: ", in->conf->gateways[plan->gateway].name);
-        reason_state(in, plan->gateway, NULL, plan->state, out);
+        plan_chain(in, &c);
+        say_waited(in, &c, plan->step, out);
+        if (plan->sooner > 0) {
+            buf_puts(out, "; or sooner ");
+            say_waited(in, &c, plan->sooner, out);
+        }
         break;
     case PLAN_END: buf_puts(out, "for the next round"); break;
     case PLAN_NONE: buf_puts(out, "until a gateway may carry it"); break;

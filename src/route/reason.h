@@ -6,8 +6,8 @@
 #include "route/plan.h"
 
 // Half a sentence that stands behind the gateway's name: "not on network office", "its quota is
-// used up". Without the times, so that the same cause has the same words for all mail; `step` may be
-// NULL where no chain is asked about. CLASS and OPEN are said by whoever knows the chain.
+// used up". Without the times, so that the same cause has the same words for all mail; `step` may
+// be NULL where no chain is asked about. CLASS and OPEN are said by whoever knows the chain.
 void reason_state(const struct plan_input *in, uint32_t gateway, const struct conf_step *step,
                   enum plan_state state, struct buf *out);
 
@@ -20,6 +20,6 @@ void reason_until(const struct plan_input *in, enum plan_state state, int64_t un
 // envelope. True: it is usable, and nothing is said.
 bool reason_gateway(const struct plan_input *in, uint32_t gateway, struct buf *out);
 
-// What a plan of PLAN_WAIT, PLAN_END or PLAN_NONE waits for, without the times: "for company: not on
-// network office". Nothing for the other kinds.
+// What a plan of PLAN_WAIT, PLAN_END or PLAN_NONE waits for, without the times: "for company: not
+// on network office". Nothing for the other kinds.
 void reason_wait(const struct plan_input *in, const struct plan *plan, struct buf *out);

@@ -100,6 +100,33 @@ def test_a_waiting_message(site):
     assert "ses" in so(site, mail, "--assume", "isp=down")
 
 
+def test_what_waits_behind_the_second_choice_has_passed_nothing(make):
+    first, second = make.peer(), make.peer()
+    w = make.waypost({"first": {**first.gateway(priority="high"), "senders": ["*@other.test"]}, "second": second.gateway()})
+    second.stop()
+    w.send(message(), sender="me@here.test")
+    w.await_event("resting")
+    mail = w.send(message(), sender="me@here.test")  # behind the rest, never tried
+    lines = until("it waits", lambda: (lambda t: t if "so: waits" in t else None)(
+        w.run("route", "explain", mail, check=0).out)).splitlines()
+    assert "  1. first        no: only for mail from *@other.test" in lines
+    assert lines[-1].startswith("  so: waits for second: rests after trouble (the connection failed) ")
+    assert w.json("status")["waits"][0]["recipients"] == 2
+
+
+def test_what_the_server_said_it_takes_at_most(make):
+    peer = make.peer(ehlo=["PIPELINING", "8BITMIME", "SIZE 10000"])
+    w = make.waypost({"only": peer.gateway()})
+    sent = message()
+    w.send(sent)
+    peer.await_message(name_of(sent))
+    said = lambda size: w.run("route", "explain", "--to", "a@b.test", "--size", size, check=0).out
+    until("it is known", lambda: "10000 octets at most, this is 20000" in said("20000"))
+    assert "octets" not in said("9000")
+    assert w.json("gateway", "show", "only")["gateways"][0]["server_size"] == 10000
+    assert "takes at most 10.0 kB" in w.run("gateway", "show", "only", check=0).out
+
+
 def test_one_that_left_says_first_what_happened_then(site):
     w = site.waypost
     sent = message()
