@@ -192,7 +192,7 @@ static void lane_free(struct queue *q, struct lane *lane)
     list_remove(&lane->sweep);
     heap_remove(&q->lane_clock, &lane->wake);
     map_del(q->lanes, lane->key);
-    last_drop(q, &lane->trouble);
+    trouble_drop(q->troubles, &lane->trouble);
     xfree(lane->loops);
     xfree((char *)lane->key.ptr);
     xfree(lane->sent_ms);
@@ -394,8 +394,8 @@ static int64_t back_off(struct queue *q, const struct lane *lane)
 
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms)
 {
-    last_drop(q, &lane->trouble);
-    lane->trouble = last_keep(q, queue_gateway(q, lane)->name, why);
+    trouble_drop(q->troubles, &lane->trouble);
+    lane->trouble = trouble_keep(q->troubles, str_of(queue_gateway(q, lane)->name), 0, why);
     if (lane->closed)
         return;
     if (resting(q, lane) && least_ms == 0)

@@ -154,7 +154,7 @@ static void no_way(struct queue *q, struct qmsg *m, size_t i)
 {
     struct outcome o = {.class = OUTCOME_LOCAL};
     snprintf(o.text, sizeof(o.text), "no gateway that is enabled may carry it; it waits");
-    if (m->rcpts[i].last == NULL)
+    if (m->rcpts[i].last == NULL || (m->rcpts[i].flags & (RCPT_OLD | RCPT_DOUBT)) == RCPT_OLD)
         settle_remember(q, &m->rcpts[i], NULL, &o);
     put_aside(q, m, i, q->now_ms + ASK_AGAIN_MS);
 }

@@ -201,9 +201,9 @@ static bool expired(struct queue *q, const struct qmsg *m, const struct qrcpt *r
 
 // What is said of it when it expires now. After days without power, mail that never had a chance in
 // this run is not returned: there must be an attempt, its own or one of the lane it waits in.
-static const struct last *why_late(struct qmsg *m, const struct qrcpt *r)
+static const struct trouble *why_late(struct qmsg *m, const struct qrcpt *r)
 {
-    if (r->last != NULL)
+    if (r->last != NULL && (r->flags & RCPT_OLD) == 0)
         return r->last;
     const struct leg *leg = r->leg != 0 ? qmsg_leg(m, r->leg) : NULL;
     return leg != NULL && leg->lane->failures > 0 ? leg->lane->trouble : NULL;
@@ -249,7 +249,7 @@ static void expire(struct queue *q, struct qmsg *m)
         outcomes = xcalloc(n, sizeof(*outcomes));
         const char *gateway = NULL;
         for (size_t i = 0; i < n; i++) {
-            const struct last *last = why_late(m, &m->rcpts[index[i]]);
+            const struct trouble *last = why_late(m, &m->rcpts[index[i]]);
             if (last == NULL)
                 continue;
             outcomes[i] = last->outcome;
@@ -447,6 +447,19 @@ static int64_t longest_wait(const struct queue *q)
     return longest + longest / 10 + 1000;
 }
 
+static void adopt_trouble(struct queue *q, struct qrcpt *r, const struct trouble *t, int64_t now)
+{
+    if (t == NULL || rcpt_state_final(r->state))
+        return;
+    r->last = trouble_keep(q->troubles, str_of(t->gateway), 0, &t->outcome);
+    r->flags |= RCPT_OLD;
+    if (t->doubt_ms == 0)
+        return;
+    int64_t latest = now + q->conf->queue.doubt_wait_ms;
+    r->flags |= RCPT_DOUBT;
+    r->doubt_until_s = (uint32_t)((t->doubt_ms < latest ? t->doubt_ms : latest) / 1000);
+}
+
 static void adopt_states(struct queue *q, struct qmsg *m, const struct store_message *from)
 {
     size_t waiting = 0;
@@ -460,6 +473,7 @@ static void adopt_states(struct queue *q, struct qmsg *m, const struct store_mes
             r->tries = from->rcpts[i].tries;
             int64_t next = from->rcpts[i].next_ms < latest ? from->rcpts[i].next_ms : latest;
             r->next_s = (uint32_t)(next > 0 ? next / 1000 : 0);
+            adopt_trouble(q, r, from->rcpts[i].trouble, now);
         }
         waiting += !rcpt_state_final(r->state);
     }
@@ -555,6 +569,8 @@ void queue_adopt(struct queue *q, struct store_message *from)
     // again later.
     if (from->blob != NULL && blob_total() < LIMIT_BODY_MEMORY / 2)
         qmsg_more(m)->blob = blob_ref(from->blob);
+    if (from->hold_reason != NULL)
+        qmsg_more(m)->hold_reason = xstrdup(from->hold_reason);
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
     // The clock of the last turn may be a while ago.
@@ -603,7 +619,7 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
             xfree(leg);
     }
     for (size_t i = 0; i < m->count; i++)
-        last_drop(q, &m->rcpts[i].last);
+        trouble_drop(q->troubles, &m->rcpts[i].last);
     heap_remove(&q->due, &m->due);
     q->held -= m->held;
     idmap_del(q->messages, m->id);
@@ -624,7 +640,7 @@ struct queue *queue_new(struct conf *conf)
     q->conf = conf_ref(conf);
     q->messages = idmap_new();
     q->lanes = map_new();
-    q->lasts = map_new();
+    q->troubles = troubles_new();
     q->commons = map_new();
     q->scratch = arena_new();
     list_init(&q->ready);
@@ -736,7 +752,7 @@ void queue_free(struct queue **qp)
     size_t pos = 0;
     for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
         for (size_t i = 0; i < m->count; i++) {
-            last_drop(q, &m->rcpts[i].last);
+            trouble_drop(q->troubles, &m->rcpts[i].last);
             m->rcpts[i].state = RCPT_DROPPED; // only here, in memory: nothing of it is recorded
         }
         m->jobs = 0;
@@ -754,7 +770,7 @@ void queue_free(struct queue **qp)
     assert(q->in_lanes == 0 && q->held == 0);
     idmap_free(&q->messages);
     map_free(&q->lanes);
-    map_free(&q->lasts);
+    troubles_free(&q->troubles);
     map_free(&q->commons);
     xfree(q->common_table);
     xfree(q->common_free);

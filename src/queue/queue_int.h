@@ -25,14 +25,6 @@
 
 #include <stdatomic.h>
 
-// Trouble of a recipient, shared by all that had the same.
-struct last {
-    unsigned refs;
-    char *gateway;
-    struct outcome outcome;
-    struct str key;
-};
-
 enum {
     RCPT_BUSY = 1,    // in a transaction
     RCPT_CLOSING = 2, // its end is being written
@@ -40,6 +32,7 @@ enum {
     RCPT_RETURN = 8,  // is to be returned at next_s (notices have a rate)
     RCPT_ROUTED = 16, // counted among those who took its route
     RCPT_TWIN = 32,   // in two transactions
+    RCPT_OLD = 64,    // its last trouble is one of an earlier run
 };
 struct qrcpt {
     uint32_t next_s; // wall clock; not before; in a lane: to be planned anew then
@@ -50,7 +43,7 @@ struct qrcpt {
     uint8_t class; // of that failure
     uint8_t flags;
     uint32_t doubt_until_s; // while RCPT_DOUBT: only last->gateway until then
-    struct last *last;
+    const struct trouble *last;
 };
 
 struct lane;
@@ -133,7 +126,7 @@ struct lane {
     uint32_t sent_cap, sent_at;
     int64_t latency_ms;
     uint64_t ok, failed;
-    struct last *trouble; // the last that made it rest
+    const struct trouble *trouble; // the last that made it rest
     struct lane_loop {
         uint16_t active, peak; // peak: the most that were: connections that may be idle there
     } * loops;                 // by session loop; NULL before the first transaction
@@ -219,7 +212,7 @@ struct queue {
     struct link ready;
     struct link sweeps;
     struct plan_gateway *gateways; // by index of conf
-    struct map *lasts;
+    struct troubles *troubles;
     struct map *commons;
     struct common **common_table; // by number; [0] is nobody's
     size_t common_cap;
@@ -380,8 +373,8 @@ void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t 
                  const struct attempt *attempt, const struct outcome *outcomes, bool at_once);
 void settle_remember(struct queue *q, struct qrcpt *r, const char *gateway,
                      const struct outcome *o);
-struct last *last_keep(struct queue *q, const char *gateway, const struct outcome *o);
-void last_drop(struct queue *q, struct last **last);
+// For the record: whether it is in doubt. *doubt_ms: until when, the latest of all in the record.
+void settle_doubt(const struct qrcpt *r, struct store_rcpt_result *result, int64_t *doubt_ms);
 
 // bounce.c: writes a notice for recipients of m (RETURNED, delay, success) and records both in one
 // batch. `at_once` takes no heed of the rate of notices; otherwise, when there is none to spare,

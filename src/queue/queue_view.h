@@ -58,7 +58,7 @@ struct queue_rcpt_view {
     bool busy, in_doubt;
     int64_t next_ms;     // wall clock; 0: as soon as its way is open
     const char *gateway; // the last one tried, "" never
-    struct outcome last; // class OK with empty text: nothing tried since the start
+    struct outcome last; // class OK with empty text: nothing was tried
 };
 struct queue_message_view {
     uint64_t id;

@@ -10,53 +10,20 @@
 #include <assert.h>
 #include <stdio.h>
 
-// ---- Trouble, shared ----
-
-struct last *last_keep(struct queue *q, const char *gateway, const struct outcome *o)
-{
-    struct buf key;
-    buf_init(&key, 4096);
-    buf_printf(&key, "%s|%d|%d|%d|%u|%u.%u.%u|%s|%s", gateway != NULL ? gateway : "", o->class,
-               o->scope, o->phase, o->code, o->enhanced[0], o->enhanced[1], o->enhanced[2],
-               o->where, o->text);
-    struct last *last = map_get(q->lasts, buf_str(&key));
-    struct outcome brief = *o;
-    if (last == NULL && o->text[0] != '\0' && map_count(q->lasts) >= LIMIT_TROUBLES) {
-        // Servers put names and numbers of their own into each reply; a million of these must not
-        // fill the memory. The timeline has them all.
-        brief.text[0] = brief.where[0] = '\0';
-        buf_free(&key);
-        return last_keep(q, gateway, &brief);
-    }
-    if (last == NULL) {
-        last = xcalloc(1, sizeof(*last));
-        last->key = str_make(xstrndup(key.data, key.len), key.len);
-        last->gateway = gateway != NULL ? xstrdup(gateway) : NULL;
-        last->outcome = *o;
-        map_put(q->lasts, last->key, last);
-    }
-    last->refs++;
-    buf_free(&key);
-    return last;
-}
-
-void last_drop(struct queue *q, struct last **lastp)
-{
-    struct last *last = *lastp;
-    *lastp = NULL;
-    if (last == NULL || --last->refs > 0)
-        return;
-    map_del(q->lasts, last->key);
-    xfree((char *)last->key.ptr);
-    xfree(last->gateway);
-    xfree(last);
-}
-
 void settle_remember(struct queue *q, struct qrcpt *r, const char *gateway, const struct outcome *o)
 {
-    struct last *last = last_keep(q, gateway, o);
-    last_drop(q, &r->last);
+    const struct trouble *last = trouble_keep(q->troubles, str_of(gateway), 0, o);
+    trouble_drop(q->troubles, &r->last);
     r->last = last;
+    r->flags &= (uint8_t)~RCPT_OLD;
+}
+
+void settle_doubt(const struct qrcpt *r, struct store_rcpt_result *result, int64_t *doubt_ms)
+{
+    int64_t until = (int64_t)r->doubt_until_s * 1000;
+    result->in_doubt = (r->flags & RCPT_DOUBT) != 0;
+    if (result->in_doubt && until > *doubt_ms)
+        *doubt_ms = until;
 }
 
 // ---- One recipient ----
@@ -233,15 +200,20 @@ static void record_results(struct queue *q, struct qjob *j, const bool *failing,
 {
     struct store_rcpt_result *results = arena_alloc(j->arena, j->job.count * sizeof(*results));
     size_t n = 0;
+    int64_t doubt_ms = 0;
     for (size_t i = 0; i < j->job.count; i++) {
         const struct qrcpt *r = &j->msg->rcpts[j->index[i]];
         if (failing[i])
             continue;
-        results[n++] = (struct store_rcpt_result){.index = j->index[i],
-                                                  .state = (enum rcpt_state)r->state,
-                                                  .tries = r->tries,
-                                                  .next_ms = rcpt_next_ms(j->msg, r),
-                                                  .outcome = j->job.rcpts[i].outcome};
+        bool same = r->last != NULL && r->last->gateway != NULL &&
+                    strcmp(r->last->gateway, j->gateway_name) != 0;
+        results[n] = (struct store_rcpt_result){.index = j->index[i],
+                                                .state = (enum rcpt_state)r->state,
+                                                .tries = r->tries,
+                                                .next_ms = rcpt_next_ms(j->msg, r),
+                                                .same_trouble = same,
+                                                .outcome = j->job.rcpts[i].outcome};
+        settle_doubt(r, &results[n++], &doubt_ms);
     }
     if (n == 0)
         return;
@@ -252,7 +224,8 @@ static void record_results(struct queue *q, struct qjob *j, const bool *failing,
                           .facts = j->job.facts,
                           .transcript = buf_str(&j->job.transcript),
                           .results = results,
-                          .result_count = n};
+                          .result_count = n,
+                          .doubt_ms = doubt_ms};
     queue_record(q, &op, 1);
 }
 

@@ -326,6 +326,11 @@ bool queue_release(struct queue *q, uint64_t id, const char *who)
         return false;
     q->held -= m->held;
     m->held = false;
+    queue_now(q);
+    // It is to be sent again: what was in doubt too long is so no more.
+    for (size_t i = 0; i < m->count; i++)
+        if ((int64_t)m->rcpts[i].doubt_until_s * 1000 <= q->now_ms)
+            m->rcpts[i].flags &= (uint8_t)~RCPT_DOUBT;
     record_hold(q, m, who);
     retry_one(q, m);
     queue_wake(q);

@@ -45,6 +45,7 @@ static bool prepare_move(struct frame *frame)
         return false;
     move->op.held = live->held;
     move->op.priority = live->priority;
+    move->op.reason = live_reason(frame->store->live, live);
     buf_clear(&frame->meta);
     frame->meta.len = buf_reserve(&frame->meta, FRAME_HEAD) != NULL ? FRAME_HEAD : 0;
     if (!journal_put_accept(&frame->meta, &move->op, live_states(frame->store->live, live)))

@@ -23,11 +23,16 @@
 //
 //   operation: u8 kind, u32 length, then
 //     ACCEPT    u64 id, i64 wall, u8 flags (1 body in its own file, 2 moved, 4 held, 8 states
-//               follow), i32 priority, u64 body size, u32 body CRC, u32 recipients, text envelope,
-//               then with flag 8 for each recipient: u8 state, u16 tries, i64 next
+//               follow, 32 causes follow), i32 priority, u64 body size, u32 body CRC, u32
+//               recipients, text envelope, then with flag 8 for each recipient: u8 state, u16
+//               tries, i64 next; then with flag 32: text reason of the hold, u32 troubles, of each:
+//               text gateway, i64 in doubt until (0: not), outcome; then for each recipient u32:
+//               which of them from 1 on, 0: none
 //     RESULT    u64 id, i64 wall, text gateway, text facts, u32 count, then for each:
-//               u32 recipient, u8 state, u16 tries, i64 next, u8 class, u8 scope, u8 phase,
-//               u8 relayed, u16 code, 3 x u8 enhanced, text where, text text
+//               u32 recipient, u8 state, u16 tries, i64 next, outcome; at the end, when some are
+//               in doubt: i64 until when
+//     outcome   u8 class, u8 scope, u8 phase, u8 flags (1 relayed, 2 in doubt, 4 the last trouble
+//               of before stays), u16 code, 3 x u8 enhanced, text where, text text
 //     NOTES     u64 id, i64 wall, u8 0, i32 0, text text, text further messages: of each how far
 //     its
 //               id is from the one before, 7 bits to a byte, lowest first, bit 7: more follow
@@ -49,6 +54,7 @@
 //     on disk before the next one: the record that ended a message outlives the message.
 #include "spool/journal.h"
 #include "base/crc32c.h"
+#include "base/mem.h"
 
 #include <assert.h>
 
@@ -56,7 +62,12 @@ static const char segment_magic[8] = "WAYPOST\n";
 static const char frame_magic[4] = "WPF1";
 enum { VERSION = 1 };
 enum { ACCEPT_OWN_FILE = 1, ACCEPT_MOVED = 2, ACCEPT_HELD = 4, ACCEPT_STATES = 8 };
-enum { STATE_BYTES = 11 };
+enum { ACCEPT_CAUSES = 32 };
+enum { OUTCOME_RELAYED = 1, OUTCOME_IN_DOUBT = 2, OUTCOME_SAME_TROUBLE = 4 };
+enum {
+    STATE_BYTES = 11,
+    TROUBLES_MOVED = 256, // of one message; beyond that only doubts are taken along
+};
 
 static void put32(char *at, uint32_t v)
 {
@@ -180,13 +191,70 @@ static bool end_op(struct buf *meta, size_t start)
     return true;
 }
 
+static void put_outcome(struct buf *meta, const struct outcome *o, unsigned flags)
+{
+    buf_put_u8(meta, (uint8_t)o->class);
+    buf_put_u8(meta, (uint8_t)o->scope);
+    buf_put_u8(meta, (uint8_t)o->phase);
+    buf_put_u8(meta, (uint8_t)(flags | (o->relayed ? OUTCOME_RELAYED : 0)));
+    buf_put_u16(meta, o->code);
+    buf_append(meta, o->enhanced, sizeof(o->enhanced));
+    buf_put_str(meta, str_make(o->where, strnlen(o->where, sizeof(o->where))));
+    buf_put_str(meta, str_make(o->text, strnlen(o->text, sizeof(o->text))));
+}
+
+static uint32_t number_of(const struct trouble **list, uint32_t *count, const struct trouble *t)
+{
+    for (uint32_t i = 0; i < *count; i++)
+        if (list[i] == t)
+            return i + 1;
+    if (*count >= TROUBLES_MOVED && t->doubt_ms == 0)
+        return 0;
+    list[(*count)++] = t;
+    return *count;
+}
+
+static void put_causes(struct buf *meta, const struct journal_op *op,
+                       const struct store_rcpt_state *states)
+{
+    const struct trouble **list = xcalloc(op->count, sizeof(*list));
+    uint32_t *numbers = xcalloc(op->count, sizeof(*numbers)), count = 0;
+    for (uint32_t i = 0; states != NULL && i < op->count; i++)
+        if (states[i].trouble != NULL)
+            numbers[i] = number_of(list, &count, states[i].trouble);
+    buf_put_str(meta, op->reason);
+    buf_put_u32(meta, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct outcome o = list[i]->outcome;
+        if (i >= TROUBLES_MOVED)
+            o.where[0] = o.text[0] = '\0';
+        buf_put_str(meta, str_of(list[i]->gateway));
+        buf_put_u64(meta, (uint64_t)list[i]->doubt_ms);
+        put_outcome(meta, &o, 0);
+    }
+    for (uint32_t i = 0; count > 0 && i < op->count; i++)
+        buf_put_u32(meta, numbers[i]);
+    xfree(numbers);
+    xfree(list);
+}
+
+// Has anything to be told of why it is as it is?
+static bool has_causes(const struct journal_op *op, const struct store_rcpt_state *states)
+{
+    bool any = op->reason.len > 0;
+    for (uint32_t i = 0; !any && states != NULL && i < op->count; i++)
+        any = states[i].trouble != NULL;
+    return any;
+}
+
 bool journal_put_accept(struct buf *meta, const struct journal_op *op,
                         const struct store_rcpt_state *states)
 {
     size_t start = begin_op(meta, STORE_ACCEPT, op->id, op->wall_ms);
     buf_put_u8(meta,
                (uint8_t)((op->own_file ? ACCEPT_OWN_FILE : 0) | (op->moved ? ACCEPT_MOVED : 0) |
-                         (op->held ? ACCEPT_HELD : 0) | (states != NULL ? ACCEPT_STATES : 0)));
+                         (op->held ? ACCEPT_HELD : 0) | (states != NULL ? ACCEPT_STATES : 0) |
+                         (has_causes(op, states) ? ACCEPT_CAUSES : 0)));
     buf_put_u32(meta, (uint32_t)op->priority);
     buf_put_u64(meta, op->body_size);
     buf_put_u32(meta, op->body_crc);
@@ -197,24 +265,20 @@ bool journal_put_accept(struct buf *meta, const struct journal_op *op,
         buf_put_u16(meta, states[i].tries);
         buf_put_u64(meta, (uint64_t)states[i].next_ms);
     }
+    if (has_causes(op, states))
+        put_causes(meta, op, states);
     return end_op(meta, start);
 }
 
 static void put_result(struct buf *meta, const struct store_rcpt_result *r)
 {
-    const struct outcome *o = &r->outcome;
     buf_put_u32(meta, r->index);
     buf_put_u8(meta, (uint8_t)r->state);
     buf_put_u16(meta, r->tries);
     buf_put_u64(meta, (uint64_t)r->next_ms);
-    buf_put_u8(meta, (uint8_t)o->class);
-    buf_put_u8(meta, (uint8_t)o->scope);
-    buf_put_u8(meta, (uint8_t)o->phase);
-    buf_put_u8(meta, o->relayed);
-    buf_put_u16(meta, o->code);
-    buf_append(meta, o->enhanced, sizeof(o->enhanced));
-    buf_put_str(meta, str_make(o->where, strnlen(o->where, sizeof(o->where))));
-    buf_put_str(meta, str_make(o->text, strnlen(o->text, sizeof(o->text))));
+    put_outcome(meta, &r->outcome,
+                (r->in_doubt ? OUTCOME_IN_DOUBT : 0u) |
+                    (r->same_trouble ? OUTCOME_SAME_TROUBLE : 0u));
 }
 
 static void put_more(struct buf *meta, const struct store_op *op)
@@ -257,6 +321,8 @@ bool journal_put_op(struct buf *meta, const struct store_op *op)
         buf_put_u32(meta, (uint32_t)op->result_count);
         for (size_t i = 0; i < op->result_count; i++)
             put_result(meta, &op->results[i]);
+        if (op->doubt_ms != 0)
+            buf_put_u64(meta, (uint64_t)op->doubt_ms);
     } else {
         buf_put_u8(meta, op->flag);
         buf_put_u32(meta, (uint32_t)op->value);
@@ -287,6 +353,12 @@ static bool get_accept(struct str in, uint64_t *body_at, struct journal_op *op)
         if (in.len / STATE_BYTES < op->count)
             return false;
         op->states = str_make(in.ptr, (size_t)op->count * STATE_BYTES);
+        in = str_make(in.ptr + op->states.len, in.len - op->states.len);
+    }
+    if ((flags & ACCEPT_CAUSES) != 0) {
+        if (!str_get_str(&in, &op->reason))
+            return false;
+        op->troubles = in;
     }
     if (!op->own_file) {
         if (op->body_size > UINT32_MAX)
@@ -341,6 +413,7 @@ int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_o
 bool journal_next_state(struct str *states, struct store_rcpt_state *state_out)
 {
     uint64_t next_ms;
+    state_out->trouble = NULL;
     if (!str_get_u8(states, &state_out->state) || !str_get_u16(states, &state_out->tries) ||
         !str_get_u64(states, &next_ms))
         return false;
@@ -355,29 +428,73 @@ static void copy_text(char *to, size_t size, struct str from)
     to[len] = '\0';
 }
 
-bool journal_next_result(struct str *results, struct store_rcpt_result *r)
+static bool get_outcome(struct str *in, struct outcome *o, uint8_t *flags)
 {
-    uint8_t state, class, scope, phase, relayed;
-    uint64_t next_ms;
+    uint8_t class, scope, phase;
     struct str where, text;
-    struct outcome *o = &r->outcome;
-    if (!str_get_u32(results, &r->index) || !str_get_u8(results, &state) ||
-        !str_get_u16(results, &r->tries) || !str_get_u64(results, &next_ms) ||
-        !str_get_u8(results, &class) || !str_get_u8(results, &scope) ||
-        !str_get_u8(results, &phase) || !str_get_u8(results, &relayed) ||
-        !str_get_u16(results, &o->code) || !str_get_u8(results, &o->enhanced[0]) ||
-        !str_get_u8(results, &o->enhanced[1]) || !str_get_u8(results, &o->enhanced[2]) ||
-        !str_get_str(results, &where) || !str_get_str(results, &text))
+    if (!str_get_u8(in, &class) || !str_get_u8(in, &scope) || !str_get_u8(in, &phase) ||
+        !str_get_u8(in, flags) || !str_get_u16(in, &o->code) || !str_get_u8(in, &o->enhanced[0]) ||
+        !str_get_u8(in, &o->enhanced[1]) || !str_get_u8(in, &o->enhanced[2]) ||
+        !str_get_str(in, &where) || !str_get_str(in, &text) || class >= OUTCOME_CLASSES)
         return false;
-    if (state > RCPT_DROPPED || class >= OUTCOME_CLASSES)
-        return false;
-    r->state = state;
-    r->next_ms = (int64_t)next_ms;
     o->class = class;
     o->scope = scope;
     o->phase = phase;
-    o->relayed = relayed != 0;
+    o->relayed = (*flags & OUTCOME_RELAYED) != 0;
     copy_text(o->where, sizeof(o->where), where);
     copy_text(o->text, sizeof(o->text), text);
     return true;
+}
+
+bool journal_next_result(struct str *results, struct store_rcpt_result *r)
+{
+    uint8_t state, flags;
+    uint64_t next_ms;
+    if (!str_get_u32(results, &r->index) || !str_get_u8(results, &state) ||
+        !str_get_u16(results, &r->tries) || !str_get_u64(results, &next_ms) ||
+        !get_outcome(results, &r->outcome, &flags) || state > RCPT_DROPPED)
+        return false;
+    r->state = state;
+    r->next_ms = (int64_t)next_ms;
+    r->in_doubt = (flags & OUTCOME_IN_DOUBT) != 0;
+    r->same_trouble = (flags & OUTCOME_SAME_TROUBLE) != 0;
+    return true;
+}
+
+int64_t journal_doubt_ms(const struct journal_op *op)
+{
+    struct str in = op->results;
+    struct store_rcpt_result r;
+    uint64_t doubt_ms = 0;
+    for (uint32_t i = 0; i < op->result_count; i++)
+        if (!journal_next_result(&in, &r))
+            return 0;
+    return str_get_u64(&in, &doubt_ms) ? (int64_t)doubt_ms : 0;
+}
+
+void journal_troubles(const struct journal_op *op, struct troubles *troubles,
+                      struct store_rcpt_state *states)
+{
+    struct str in = op->troubles;
+    uint32_t count, number;
+    if (!str_get_u32(&in, &count) || count > op->count)
+        return;
+    const struct trouble **list = xcalloc(count + 1, sizeof(*list));
+    bool whole = true;
+    for (uint32_t i = 0; whole && i < count; i++) {
+        struct outcome o = {0};
+        struct str gateway;
+        uint64_t doubt_ms;
+        uint8_t flags;
+        whole = str_get_str(&in, &gateway) && str_get_u64(&in, &doubt_ms) &&
+                get_outcome(&in, &o, &flags);
+        if (whole)
+            list[i] = trouble_keep(troubles, gateway, (int64_t)doubt_ms, &o);
+    }
+    for (uint32_t i = 0; whole && count > 0 && i < op->count && str_get_u32(&in, &number); i++)
+        if (number > 0 && number <= count)
+            states[i].trouble = trouble_again(list[number - 1]);
+    for (uint32_t i = 0; i < count; i++)
+        trouble_drop(troubles, &list[i]);
+    xfree(list);
 }

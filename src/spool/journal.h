@@ -76,7 +76,9 @@ struct journal_op {
     uint32_t count;   // recipients
     struct str packed;
     bool has_states;
-    struct str states; // read with journal_next_state
+    struct str states;   // read with journal_next_state
+    struct str reason;   // of the hold
+    struct str troubles; // of the states; read with journal_troubles
     // RESULT
     struct str gateway, facts;
     uint32_t result_count;
@@ -100,4 +102,9 @@ bool journal_put_op(struct buf *meta, const struct store_op *op); // all other k
 int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_out);
 bool journal_next_id(struct str *more, uint64_t *id); // *id becomes the next one
 bool journal_next_state(struct str *states, struct store_rcpt_state *state_out);
+// The last troubles of an ACCEPT's recipients, kept in the table; states[i].trouble become
+// references of it.
+void journal_troubles(const struct journal_op *op, struct troubles *troubles,
+                      struct store_rcpt_state *states);
+int64_t journal_doubt_ms(const struct journal_op *op); // of a RESULT
 bool journal_next_result(struct str *results, struct store_rcpt_result *result_out);

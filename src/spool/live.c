@@ -11,7 +11,9 @@ enum { CHUNK = 1024 };
 struct live_table {
     struct segments *set;
     struct idmap *ids;
-    struct idmap *states; // of those that were tried
+    struct idmap *states;  // of those that were tried
+    struct idmap *reasons; // of those on hold: text
+    struct troubles *troubles;
     struct live **chunks;
     size_t chunk_count, chunk_cap;
     size_t used; // entries of all chunks ever handed out
@@ -25,6 +27,8 @@ struct live_table *live_table_new(struct segments *set)
     t->set = set;
     t->ids = idmap_new();
     t->states = idmap_new();
+    t->reasons = idmap_new();
+    t->troubles = troubles_new();
     return t;
 }
 
@@ -38,6 +42,11 @@ void live_table_free(struct live_table **table)
     while ((states = idmap_next(t->states, &pos)) != NULL)
         xfree(states);
     idmap_free(&t->states);
+    char *reason;
+    for (pos = 0; (reason = idmap_next(t->reasons, &pos)) != NULL;)
+        xfree(reason);
+    idmap_free(&t->reasons);
+    troubles_free(&t->troubles);
     for (size_t i = 0; i < t->chunk_count; i++)
         xfree(t->chunks[i]);
     xfree(t->chunks);
@@ -54,6 +63,20 @@ struct live *live_get(const struct live_table *table, uint64_t id)
 struct store_rcpt_state *live_states(const struct live_table *table, const struct live *live)
 {
     return live->tried ? idmap_get(table->states, live->id) : NULL;
+}
+
+struct str live_reason(const struct live_table *table, const struct live *live)
+{
+    return str_of(live->held ? idmap_get(table->reasons, live->id) : NULL);
+}
+
+static void hold(struct live_table *t, struct live *l, bool held, struct str reason)
+{
+    if (l->held)
+        xfree(idmap_del(t->reasons, l->id));
+    l->held = held;
+    if (held && reason.len > 0)
+        idmap_put(t->reasons, l->id, xstrndup(reason.ptr, reason.len));
 }
 
 static struct store_rcpt_state *make_states(struct live_table *t, struct live *l)
@@ -120,8 +143,12 @@ static struct live *new_entry(struct live_table *t)
 
 static void free_entry(struct live_table *t, struct live *l)
 {
+    struct store_rcpt_state *states = live_states(t, l);
+    for (uint32_t i = 0; states != NULL && i < l->count; i++)
+        trouble_drop(t->troubles, &states[i].trouble);
     if (l->tried)
         xfree(idmap_del(t->states, l->id));
+    hold(t, l, false, STR(""));
     *l = (struct live){0};
     l->next_free = t->free;
     t->free = l;
@@ -185,16 +212,52 @@ static struct live *accept(struct live_table *t, const struct journal_op *op, ui
     l->weight = (uint32_t)(journal_align(bytes) / FRAME_ALIGN);
     l->count = op->count & 0xffffff; // a frame's meta has no room for more
     set_priority(l, op->priority);
-    l->held = op->held;
     l->own_file = op->own_file;
     if (op->has_states) {
         struct str states = op->states;
         struct store_rcpt_state *to = make_states(t, l);
         for (uint32_t i = 0; i < l->count && journal_next_state(&states, &to[i]); i++)
             ;
+        journal_troubles(op, t->troubles, to);
     }
+    hold(t, l, op->held, op->reason);
     enter_segment(t, l);
     return l;
+}
+
+// What outlives the process of the trouble a recipient met; `before` is a reference of it.
+static const struct trouble *next_trouble(struct live_table *t, const struct journal_op *op,
+                                          const struct store_rcpt_result *r, int64_t doubt_ms,
+                                          const struct trouble *before)
+{
+    bool tried = r->outcome.class != OUTCOME_OK || r->outcome.phase != PHASE_NONE;
+    const struct trouble *now = NULL;
+    int64_t doubt = r->in_doubt ? doubt_ms : 0;
+    if (rcpt_state_final(r->state)) {
+        trouble_drop(t->troubles, &before);
+        return NULL;
+    }
+    if (!tried && !r->in_doubt)
+        return before;
+    if ((r->same_trouble || !tried) && before != NULL)
+        now = trouble_keep(t->troubles, str_of(before->gateway), doubt, &before->outcome);
+    else
+        now = trouble_keep(t->troubles, op->gateway, doubt, &r->outcome);
+    trouble_drop(t->troubles, &before);
+    return now;
+}
+
+// A person has said that it is to be sent again: what was in doubt too long is so no more.
+static void end_doubts(struct live_table *t, struct live *l, int64_t wall_ms)
+{
+    struct store_rcpt_state *states = live_states(t, l);
+    for (uint32_t i = 0; states != NULL && i < l->count; i++) {
+        const struct trouble *before = states[i].trouble;
+        if (before == NULL || before->doubt_ms == 0 || before->doubt_ms > wall_ms)
+            continue;
+        states[i].trouble = trouble_keep(t->troubles, str_of(before->gateway), 0, &before->outcome);
+        trouble_drop(t->troubles, &before);
+    }
 }
 
 static bool apply_results(struct live_table *t, struct live *l, const struct journal_op *op)
@@ -202,11 +265,17 @@ static bool apply_results(struct live_table *t, struct live *l, const struct jou
     struct str in = op->results;
     struct store_rcpt_result r;
     struct store_rcpt_state *states = make_states(t, l);
+    int64_t doubt_ms = -1;
     for (uint32_t i = 0; i < op->result_count && journal_next_result(&in, &r); i++) {
         if (r.index >= l->count || rcpt_state_final(states[r.index].state))
             continue;
+        if (r.in_doubt && doubt_ms < 0)
+            doubt_ms = journal_doubt_ms(op);
         states[r.index] = (struct store_rcpt_state){
-            .state = (uint8_t)r.state, .tries = r.tries, .next_ms = r.next_ms};
+            .state = (uint8_t)r.state,
+            .tries = r.tries,
+            .next_ms = r.next_ms,
+            .trouble = next_trouble(t, op, &r, doubt_ms, states[r.index].trouble)};
     }
     for (uint32_t i = 0; i < l->count; i++)
         if (!rcpt_state_final(states[i].state))
@@ -227,7 +296,11 @@ struct live *live_apply(struct live_table *table, const struct journal_op *op, u
         return NULL;
     switch (op->kind) {
     case STORE_RESULT: *ended_out = apply_results(table, l, op); break;
-    case STORE_HOLD: l->held = op->flag; break;
+    case STORE_HOLD:
+        hold(table, l, op->flag, op->text);
+        if (!op->flag)
+            end_doubts(table, l, op->wall_ms);
+        break;
     case STORE_PRIORITY: set_priority(l, op->value); break;
     case STORE_ACCEPT:
     case STORE_NOTE:

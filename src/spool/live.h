@@ -24,6 +24,8 @@ struct live {
 };
 
 struct live_table;
+// Why it is held, "" unknown.
+struct str live_reason(const struct live_table *table, const struct live *live);
 struct live_table *live_table_new(struct segments *set);
 void live_table_free(struct live_table **table);
 struct live *live_get(const struct live_table *table, uint64_t id);

@@ -274,6 +274,8 @@ static void hand_over(void *ctx, const struct scan_frame *f)
             continue;
         struct store_message *m = make_message(&op, f);
         m->held = live->held;
+        struct str reason = live_reason(r->store->live, live);
+        m->hold_reason = reason.len > 0 ? reason.ptr : NULL;
         m->priority = live->priority;
         const struct store_rcpt_state *states = live_states(r->store->live, live);
         m->maybe_repeated = !r->store->was_clean && was_due(live, states, r->now_ms);

@@ -13,6 +13,7 @@
 #include "mail/body.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
+#include "spool/trouble.h"
 #include "sys/loop.h"
 
 struct store;
@@ -62,6 +63,9 @@ struct store_rcpt_result {
     uint16_t tries;         // attempts that counted, so far
     int64_t next_ms;        // WAITING: not before (wall clock)
     struct outcome outcome; // class OUTCOME_OK with phase NONE: nothing was tried (drop, expiry)
+    // WAITING:
+    bool in_doubt;     // until doubt_ms of the operation
+    bool same_trouble; // its last trouble is the one of before (in doubt at another gateway)
 };
 
 enum store_op_kind {
@@ -87,6 +91,7 @@ struct store_op {
         transcript; // dialogue without body, at most 64 KiB; goes to the index only; may be empty
     const struct store_rcpt_result *results;
     size_t result_count;
+    int64_t doubt_ms; // of those in doubt: until then (wall clock)
     // HOLD, NOTE
     bool flag;
     int value;
@@ -134,6 +139,7 @@ struct store_message {
     struct store_body_ref body;
     struct blob *blob; // the body while it is in memory, or NULL; a reference of the message
     bool held;
+    const char *hold_reason; // as last given, NULL: none; borrowed for the call of adopt
     bool maybe_repeated; // the last run ended uncleanly while this may have been on its way out (in
                          // doubt)
     int priority;
@@ -143,7 +149,8 @@ struct store_message {
         uint8_t state; // enum rcpt_state
         uint16_t tries;
         int64_t next_ms;
-    } * rcpts; // NULL: all waiting, never tried
+        const struct trouble *trouble; // the last, NULL: none; borrowed for the call of adopt
+    } * rcpts;                         // NULL: all waiting, never tried
 };
 void store_message_free(struct store_message **m);
 

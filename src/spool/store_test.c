@@ -27,6 +27,9 @@ struct model {
     bool live, held, known; // known: the conductor has it
     int priority;
     struct store_rcpt_state states[COUNT_MAX];
+    unsigned told[COUNT_MAX]; // the number in its last trouble's text
+    int64_t doubt_ms[COUNT_MAX];
+    unsigned why; // number in the reason of the hold
     struct store_body_ref ref;
     struct blob *blob;
 };
@@ -148,6 +151,20 @@ static void on_moved(void *ctx, uint64_t id, struct store_body_ref to)
     t.moved++;
 }
 
+static void check_trouble(const struct trouble *trouble, const struct model *model, size_t i)
+{
+    char text[32];
+    if (rcpt_state_final(model->states[i].state) || model->states[i].tries == 0) {
+        assert_null(trouble);
+        return;
+    }
+    snprintf(text, sizeof(text), "come again %u", model->told[i]);
+    assert_string_equal(trouble->gateway, "backup");
+    assert_string_equal(trouble->outcome.text, text);
+    assert_int_equal(trouble->outcome.code, 451);
+    assert_int_equal(trouble->doubt_ms, model->doubt_ms[i]);
+}
+
 static void on_adopt(void *ctx, struct store_message *m)
 {
     struct model *model = model_of(m->id);
@@ -163,6 +180,12 @@ static void on_adopt(void *ctx, struct store_message *m)
         assert_int_equal(have->state, model->states[i].state);
         assert_int_equal(have->tries, model->states[i].tries);
         assert_int_equal(have->next_ms, model->states[i].next_ms);
+        check_trouble(have->trouble, model, i);
+    }
+    if (m->held) {
+        char reason[32];
+        snprintf(reason, sizeof(reason), "so %u", model->why);
+        assert_string_equal(m->hold_reason, reason);
     }
     struct arena *arena = arena_new();
     struct envelope e;
@@ -325,14 +348,20 @@ static void result(struct model *m, size_t index, enum rcpt_state state, int64_t
                                   .tries = s->tries,
                                   .next_ms = next_ms,
                                   .outcome = {.class = OUTCOME_BUSY, .code = 451}};
-    snprintf(r.outcome.text, sizeof(r.outcome.text), "come again");
+    unsigned number = (unsigned)dice(50);
+    r.same_trouble = state == RCPT_WAITING && s->tries > 1 && dice(4) == 0;
+    r.in_doubt = state == RCPT_WAITING && dice(3) == 0;
+    m->told[index] = r.same_trouble ? m->told[index] : number;
+    m->doubt_ms[index] = r.in_doubt ? (int64_t)(1 + dice(5)) : 0;
+    snprintf(r.outcome.text, sizeof(r.outcome.text), "come again %u", number);
     struct store_op op = {.kind = STORE_RESULT,
                           .id = m->id,
                           .wall_ms = clock_wall_ms(),
                           .gateway = "backup",
                           .transcript = STR("C: EHLO\nS: 250\n"),
                           .results = &r,
-                          .result_count = 1};
+                          .result_count = 1,
+                          .doubt_ms = m->doubt_ms[index]};
     if (dice(2))
         commit(&op, 1);
     else
@@ -371,8 +400,11 @@ static void random_op(void)
     } else if (m == NULL) {
         return;
     } else if (what == 4) {
+        char reason[32];
         m->held = dice(2);
-        commit(&(struct store_op){.kind = STORE_HOLD, .id = m->id, .flag = m->held, .text = "so"},
+        m->why = (unsigned)dice(100);
+        snprintf(reason, sizeof(reason), "so %u", m->why);
+        commit(&(struct store_op){.kind = STORE_HOLD, .id = m->id, .flag = m->held, .text = reason},
                1);
     } else if (what == 5) {
         m->priority = (int)dice(3);

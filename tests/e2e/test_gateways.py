@@ -208,6 +208,40 @@ def test_a_message_in_doubt_does_not_move_when_its_gateway_stays_away(two):
     assert w.json("queue", "show", id)
 
 
+def test_doubt_and_its_trouble_outlive_the_process(two):
+    w, first, second = two
+    first.on["."] = scripted.CLOSE
+    sent, other = message(), message()
+    id = w.send(sent)
+    w.await_event("in-doubt", "first")
+    first.stop()
+    before = w.json("queue", "show", id)["recipients"][0]
+    assert before["in_doubt"] and before["last"]["class"] == "doubt"
+    # What was handed in later is on disk, so the record of the doubt is.
+    w.send(message())
+    w.kill()
+    w.start()
+    after = w.json("queue", "show", id)["recipients"][0]
+    assert after["in_doubt"] and after["gateway"] == "first" and after["last"] == before["last"]
+    w.run("queue", "retry", "all")
+    w.send(other)
+    second.await_message(name_of(other))
+    assert second.named(name_of(sent)) == []
+
+
+def test_why_mail_is_held_outlives_the_process(two):
+    w, first, _ = two
+    first.on["MAIL"] = lambda s, m: until("the mail is held", lambda: held) and "451 4.3.0 busy"
+    held = []
+    id = w.send(message())
+    w.run("queue", "hold", id, "--reason", "ask Bob first", check=0)
+    held.append(id)
+    w.await_event("deferred", id=id)
+    w.stop()
+    w.start()
+    assert "held: " in w.run("queue", "show", id, check=0).out and "ask Bob first" in w.run("queue", "show", id).out
+
+
 def test_a_connection_lost_in_the_body_is_not_in_doubt(make):
     first, second = make.peer(receive_buffer=65536), make.peer()
     w = make.waypost({"first": first.gateway(priority="high"), "second": second.gateway(priority="low")}, queue=SOON)

@@ -37,6 +37,10 @@ static void same_again(const struct journal_op *op)
     assert(again.body_crc == op->body_crc && again.priority == op->priority);
     assert(again.held == op->held && again.moved == op->moved && again.own_file == op->own_file);
     assert(str_eq(again.packed, op->packed) && str_eq(again.states, op->states));
+    struct troubles *troubles = troubles_new();
+    if (states != NULL)
+        journal_troubles(op, troubles, states);
+    troubles_free(&troubles);
     buf_free(&meta);
     xfree(states);
 }
@@ -51,6 +55,7 @@ static void walk_ops(struct str meta)
         if (op.kind == STORE_ACCEPT)
             same_again(&op);
         struct store_rcpt_result r;
+        journal_doubt_ms(&op);
         for (uint32_t i = 0; i < op.result_count && journal_next_result(&op.results, &r); i++)
             assert(strnlen(r.outcome.text, sizeof(r.outcome.text)) < sizeof(r.outcome.text));
     }
