@@ -366,6 +366,7 @@ struct accept *accept_new(struct loop *loop, struct conf *conf, struct store *st
     a->submit_set = (struct conf_listener){.name = "submit",
                                            .tls = LISTEN_TLS_NONE,
                                            .message_size = LIMIT_MESSAGE,
+                                           .send_later_ms = LIMIT_SEND_LATER_MS,
                                            .recipients = LIMIT_RECIPIENTS};
     if (!accept_reload(a, conf, err))
         accept_free(&a);

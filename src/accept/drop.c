@@ -315,6 +315,10 @@ static bool read_header(struct drop *d, const char **why_out)
     header_keep_end(keep, &d->envelope);
     d->envelope.subject = arena_dup(d->arena, header_subject(h));
     d->no_header = header_absent(h);
+    if (d->envelope.release_ms > clock_wall_ms() + LIMIT_SEND_LATER_MS) {
+        *why_out = "it is to be kept for longer than a year";
+        return false;
+    }
     *why_out = "too many Received fields: a mail loop";
     return h->count[HEADER_RECEIVED] <= LIMIT_HOPS && h->own_hops < LIMIT_OWN_HOPS;
 }

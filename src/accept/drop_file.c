@@ -2,6 +2,7 @@
 // The form of a drop file, and its writer.
 #include "accept/drop.h"
 
+#include "base/timefmt.h"
 #include "mail/address.h"
 #include "mail/xtext.h"
 #include "proto/smtp_dot.h"
@@ -45,6 +46,9 @@ static bool put_head(struct buf *out, const struct envelope *e, size_t content)
     buf_printf(out, "%s\nMAIL FROM:<%.*s> SIZE=%zu%s%s%s%s", magic, STR_FMT(e->sender), content,
                bodies[e->body], e->smtputf8 ? " SMTPUTF8" : "", rets[e->ret],
                priorities[e->priority]);
+    char moment[TIME_TEXT];
+    if (e->release_ms != 0) // a span would begin anew when the file is read
+        buf_printf(out, " HOLDUNTIL=%s", time_rfc3339(e->release_ms, moment));
     if (e->envid.len > 0) {
         buf_puts(out, " ENVID=");
         xtext_encode(out, e->envid);
@@ -97,6 +101,7 @@ static bool parse_mail(struct str line, struct arena *arena, struct envelope *e,
     e->ret = params.ret;
     e->priority = params.priority;
     e->smtputf8 = params.smtputf8;
+    e->release_ms = params.hold_until_ms;
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "accept/accept_int.h"
 
 #include "base/mem.h"
+#include "sys/clock.h"
 #include "sys/log.h"
 
 #include <assert.h>
@@ -339,6 +340,9 @@ static void make_settings(struct session *s, bool must_login)
         .auth_offered = set->auth != LISTEN_AUTH_OFF,
         .auth_required = must_login,
         .auth_in_clear = set->tls == LISTEN_TLS_NONE, // that is the explicit word for it
+        // RFC 4865 is for submission; an LMTP client hands over what was released elsewhere.
+        .hold_max_s = set->lmtp ? 0 : (uint32_t)(set->send_later_ms / 1000),
+        .hold_until_max_ms = clock_wall_ms() + set->send_later_ms,
     };
 }
 

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 #include "mail/header_keep.h"
 #include "mail/trace.h"
 #include "sys/clock.h"
@@ -145,6 +146,26 @@ static bool ask_origin(struct session *s, struct transaction *t, const struct ad
     return t->origin != NULL;
 }
 
+// When the client wants it sent (RFC 4865); 0: at once, also for a moment that has passed.
+static bool read_hold(struct session *s, const struct smtp_mail_params *p, int64_t *release_ms_out,
+                      struct smtp_server_reply *reply)
+{
+    char latest[TIME_TEXT];
+    int64_t now = clock_wall_ms();
+    if (p->hold_until_ms > now + s->set->send_later_ms) {
+        smtp_server_reply_set(reply, 501, "5.5.4",
+                              "HOLDUNTIL is later than %s; ask for an earlier moment, or raise "
+                              "listeners.%s.send_later",
+                              time_rfc3339(now + s->set->send_later_ms, latest), s->set->name);
+        return false;
+    }
+    if (p->hold_s > 0)
+        *release_ms_out = now + (int64_t)p->hold_s * 1000;
+    else if (p->hold_until_ms > now)
+        *release_ms_out = p->hold_until_ms;
+    return true;
+}
+
 static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_server_reply *reply)
 {
     struct session *s = ctx;
@@ -159,6 +180,9 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
                               "sender not allowed here; add it to listeners.%s.from", s->set->name);
         return counted(s, -1);
     }
+    int64_t release_ms = 0;
+    if (!read_hold(s, mail->params, &release_ms, reply))
+        return counted(s, -1);
     struct arena *arena = arena_new();
     struct transaction *t = arena_alloc(arena, sizeof(*t));
     t->arena = arena;
@@ -173,6 +197,8 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
         .ret = mail->params->ret,
         .priority = mail->params->priority,
         .smtputf8 = mail->params->smtputf8,
+        .release_ms = release_ms,
+        .hold_s = mail->params->hold_s,
         .client = arena_dup(arena, str_of(s->client)),
         .helo = arena_dup(arena, str_of(smtp_server_helo(s->machine))),
         .user = arena_dup(arena, str_of(s->user != NULL ? s->user : "")),

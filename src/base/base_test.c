@@ -235,6 +235,50 @@ static void times_as_people_read_them(void **state)
     assert_false(time_parse_span(STR("m"), &ms));
 }
 
+static void times_of_rfc_3339(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms; // -1: refused
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2026-11-21T09:07:00Z", 1795252020000},
+        {"2026-11-21t09:07:00.25z", 1795252020250},
+        {"2026-11-21T09:07:00.123456Z", 1795252020123},
+        {"2026-11-21T10:37:00+01:30", 1795252020000},
+        {"2026-11-20T23:07:00-10:00", 1795252020000},
+        {"2024-02-29T00:00:00Z", 1709164800000},
+        {"2016-12-31T23:59:60Z", 1483228800000},
+        {"2026-02-29T00:00:00Z", -1},
+        {"2026-13-01T00:00:00Z", -1},
+        {"2026-00-01T00:00:00Z", -1},
+        {"2026-11-00T00:00:00Z", -1},
+        {"2026-11-21T24:00:00Z", -1},
+        {"2026-11-21T09:07:61Z", -1},
+        {"2026-11-21T09:07:00", -1},
+        {"2026-11-21T09:07:00.Z", -1},
+        {"2026-11-21T09:07:00+1:00", -1},
+        {"2026-11-21T09:07:00+24:00", -1},
+        {"2026-11-21T09:07:00Zx", -1},
+        {"2026-11-21 09:07:00Z", -1},
+        {"2026-11-2", -1},
+        {"", -1},
+    };
+    char text[TIME_TEXT];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t ms = -1;
+        bool good = time_parse_rfc3339(str_of(cases[i].text), &ms);
+        if (good != (cases[i].ms >= 0) || (good && ms != cases[i].ms))
+            fail_msg("%s: %lld", cases[i].text, (long long)ms);
+    }
+    // Every day of 40 years there and back, over leap years of both kinds.
+    for (int64_t day = 365 * 110; day < 365 * 150; day++) {
+        int64_t ms;
+        assert_true(time_parse_rfc3339(str_of(time_rfc3339(day * 86400000, text)), &ms));
+        assert_true(ms == day * 86400000);
+    }
+}
+
 static void json_is_escaped(void **state)
 {
     struct buf b;
@@ -317,6 +361,7 @@ int main(void)
         cmocka_unit_test(ids_read_back),
         cmocka_unit_test(addresses_and_ranges),
         cmocka_unit_test(times_as_people_read_them),
+        cmocka_unit_test(times_of_rfc_3339),
         cmocka_unit_test(json_is_escaped),
         cmocka_unit_test(utf8_refuses_what_is_not),
         cmocka_unit_test(slabs_give_again_what_came_back),

@@ -29,6 +29,7 @@ enum {
     LIMIT_SESSION_MS = 24 * 3600 * 1000,
     LIMIT_GUESS_MS = 300, // `tls: auto`: for the first byte, before the banner is said
     LIMIT_LISTEN_BACKLOG = 1024,
+#define LIMIT_SEND_LATER_MS (365 * 24 * 3600 * 1000LL) // ahead, on the socket for local programs
 
     // SMTP out
     LIMIT_REPLY_LINE = 4096, // RFC 5321 says 512; real servers are longer

@@ -95,3 +95,78 @@ bool time_parse_span(struct str text, int64_t *ms_out)
     *ms_out = (int64_t)(value * unit);
     return true;
 }
+
+const char *time_rfc3339(int64_t wall_ms, char text[TIME_TEXT])
+{
+    struct civil c = civil_of(wall_ms);
+    snprintf(text, TIME_TEXT, "%04lld-%02d-%02dT%02d:%02d:%02dZ", (long long)c.year, c.month, c.day,
+             c.hour, c.minute, c.second);
+    return text;
+}
+
+// The inverse of civil_of, for the date alone.
+static int64_t days_of(int64_t year, int month, int day)
+{
+    int64_t y = month <= 2 ? year - 1 : year, era = y / 400, yoe = y - era * 400;
+    int64_t doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+// `shape` in digits and the marks between them: each run of 0 is a number of so many digits.
+static bool take_shape(struct str *in, const char *shape, int *numbers_out)
+{
+    size_t at = 0;
+    for (; shape[at] != '\0'; at++) {
+        bool digit = shape[at] == '0';
+        char c = at < in->len ? in->ptr[at] : '\0';
+        if (digit ? !ascii_is_digit(c) : ascii_lower(c) != shape[at])
+            return false;
+        if (digit && (at == 0 || shape[at - 1] != '0'))
+            *numbers_out = 0;
+        if (digit)
+            *numbers_out = *numbers_out * 10 + (c - '0');
+        if (digit && shape[at + 1] != '0')
+            numbers_out++;
+    }
+    in->ptr += at;
+    in->len -= at;
+    return true;
+}
+
+static bool take_zone(struct str *in, int *minutes_out)
+{
+    int sign = in->len > 0 && in->ptr[0] == '-' ? -1 : 1, at[2];
+    if (take_shape(in, "z", at)) {
+        *minutes_out = 0;
+        return true;
+    }
+    if (!take_shape(in, sign < 0 ? "-00:00" : "+00:00", at) || at[0] > 23 || at[1] > 59)
+        return false;
+    *minutes_out = sign * (at[0] * 60 + at[1]);
+    return true;
+}
+
+bool time_parse_rfc3339(struct str text, int64_t *wall_ms_out)
+{
+    int n[6], zone, ms = 0;
+    if (!take_shape(&text, "0000-00-00t00:00:00", n))
+        return false;
+    if (text.len > 0 && text.ptr[0] == '.') {
+        size_t digits = 1;
+        for (int unit = 100; digits < text.len && ascii_is_digit(text.ptr[digits]); unit /= 10)
+            ms += (text.ptr[digits++] - '0') * unit;
+        if (digits == 1)
+            return false;
+        text = str_make(text.ptr + digits, text.len - digits);
+    }
+    if (!take_zone(&text, &zone) || text.len > 0 || n[1] < 1 || n[1] > 12 || n[2] < 1 ||
+        n[3] > 23 || n[4] > 59 || n[5] > 60)
+        return false;
+    int64_t days = days_of(n[0], n[1], n[2]);
+    struct civil c = civil_of(days * 86400000);
+    if (c.month != n[1] || c.day != n[2])
+        return false;
+    int64_t seconds = days * 86400 + n[3] * 3600 + n[4] * 60 + n[5] - (int64_t)zone * 60;
+    *wall_ms_out = seconds * 1000 + ms;
+    return true;
+}

@@ -48,6 +48,7 @@ struct conf_listener {
                         // LIMIT_DATA_MS
     bool open_relay;    // the explicit word: anyone may relay
     bool lmtp;
+    int64_t send_later_ms; // how far ahead a client may put the sending off; 0: not at all
 };
 
 enum conf_gateway_kind { GATEWAY_DIRECT, GATEWAY_SMTP, GATEWAY_LMTP };

@@ -378,6 +378,15 @@ const struct conf_key conf_keys[] = {
      .help = "Speaks LMTP (RFC 2033) instead of SMTP: one reply for each recipient after the "
              "message."},
 
+    {.path = "listeners.NAME.send_later",
+     .type = CONF_TIME,
+     IN_LISTENER(send_later_ms),
+     .fallback = "365d",
+     .max = 10 * YEAR,
+     .example = "30d",
+     .help = "How far ahead a client may ask for mail to be sent, by HOLDFOR or HOLDUNTIL "
+             "(FUTURERELEASE, RFC 4865); `never`: not at all. Not with `lmtp`."},
+
     // Networks
     {.path = "networks",
      .type = CONF_NAMED,

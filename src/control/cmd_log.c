@@ -203,7 +203,7 @@ static bool deferred(struct look *l)
     int64_t soon = clock_wall_ms() + DEFERRED_MS;
     if (!queue_show(l->r->control->parts.queue, l->id, l->arena, &v))
         return false; // about to leave
-    if (v.held)
+    if (v.held || v.send_ms != 0)
         return true;
     for (size_t i = 0; i < v.envelope.count; i++) {
         const struct queue_rcpt_view *p = &v.rcpts[i];

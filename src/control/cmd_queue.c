@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// queue list, show, retry, hold, release, drop; route explain.
+// queue list, show, retry, hold, release, send-at, now, drop.
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/mem.h"
@@ -63,12 +63,21 @@ struct listing {
     enum folder folder;
 };
 
+static const char *send_at_text(struct reply *r, const struct queue_message_view *v)
+{
+    char when[WORDS_TEXT];
+    return arena_printf(r->arena, "to be sent %s, as was wished",
+                        words_when(v->send_ms, clock_wall_ms(), when));
+}
+
 // What it waits for when that is no clock, else what happened last.
 static const char *last_text(struct reply *r, const struct queue_message_view *v,
                              const struct queue_rcpt_view *first)
 {
     if (v->held)
         return v->hold_reason;
+    if (v->send_ms != 0)
+        return send_at_text(r, v);
     if (first == NULL)
         return "";
     bool asks =
@@ -136,6 +145,7 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     json_text(&j, "state", v->state);
     json_text(&j, "hold_reason", v->held ? v->hold_reason : NULL);
     json_int(&j, "accepted_ms", v->envelope.accepted_ms);
+    json_int(&j, "send_ms", v->send_ms);
     json_int(&j, "size", (int64_t)v->size);
     json_str(&j, "sender", v->envelope.sender);
     json_str(&j, "subject", reply_subject(v->envelope.subject, &subject));
@@ -247,6 +257,8 @@ static void show_text(struct reply *r, const struct queue_message_view *v)
                STR_FMT(v->envelope.client), v->envelope.user.len > 0 ? ", user " : "",
                STR_FMT(v->envelope.user));
     reply_line(r, "  sender     <%.*s>", STR_FMT(v->envelope.sender));
+    if (v->send_ms != 0)
+        reply_line(r, "  send       %s; at once: waypost queue now %s", send_at_text(r, v), id);
     for (size_t i = 0; i < v->envelope.count; i++) {
         const struct queue_rcpt_view *p = &v->rcpts[i];
         bool final = rcpt_state_final(p->state);
@@ -394,6 +406,19 @@ static bool order_retry(struct reply *r, uint64_t id, struct err *err)
                           : queue_retry(r->control->parts.queue, id);
 }
 
+// What the rests of others have to do with it, see queue_retime.
+static bool order_now(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_send_now(r->control->parts.queue, id, by_whom(r)) && order_retry(r, id, err);
+}
+
+static bool order_send_at(struct reply *r, uint64_t id, struct err *err)
+{
+    const int64_t *at_ms = r->ctx;
+    return queue_send_at(r->control->parts.queue, id, *at_ms,
+                         arena_printf(r->arena, "uid %u", r->uid));
+}
+
 static bool order_hold(struct reply *r, uint64_t id, struct err *err)
 {
     return queue_hold(r->control->parts.queue, id, by_whom(r));
@@ -431,6 +456,33 @@ void cmd_queue_retry(struct reply *r)
     } else {
         each_id(r, "is tried again now", order_retry);
     }
+}
+
+void cmd_queue_now(struct reply *r)
+{
+    each_id(r, "is sent now", order_now);
+}
+
+// The moment stands last: queue send-at ID... TIME.
+void cmd_queue_send_at(struct reply *r)
+{
+    int64_t *at_ms = arena_alloc(r->arena, sizeof(*at_ms)), now = clock_wall_ms();
+    char when[WORDS_TEXT];
+    const char *typed = r->argv[r->argc - 1];
+    if (!words_parse_future(str_of(typed), now, at_ms) || *at_ms > now + LIMIT_SEND_LATER_MS) {
+        reply_error(r,
+                    "waypost queue send-at: the last word is a moment within a year, such as "
+                    "\"2026-12-24 18:00\", 08:00, or +2h, not `%s`",
+                    typed);
+        reply_end(r, EX_USAGE);
+        return;
+    }
+    reply_drop_args(r, r->argc - 1, 1);
+    r->ctx = at_ms;
+    each_id(r,
+            *at_ms > now ? arena_printf(r->arena, "is to be sent %s", words_when(*at_ms, now, when))
+                         : "is sent now: that moment has passed",
+            order_send_at);
 }
 
 void cmd_queue_hold(struct reply *r)

@@ -8,6 +8,8 @@
 #include "sys/clock.h"
 #include "watch/watch.h"
 
+#include <stdio.h>
+
 // Beyond that the oldest are not found at once.
 enum { STATUS_BYTES = 1 << 20, WAITS_MOST = 20000, ADDRESSES_SHOWN = 4 };
 
@@ -154,15 +156,19 @@ static void person_lines(struct reply *r, const struct gateways *g)
 static void queue_lines(struct reply *r, const struct queue_counts *c)
 {
     char oldest[TIME_TEXT], messages[WORDS_TEXT], recipients[WORDS_TEXT], n[4][WORDS_TEXT];
+    char later[64] = "";
+    if (c->later > 0)
+        snprintf(later, sizeof(later), ", %llu for a later time", (unsigned long long)c->later);
     if (c->messages == 0)
         reply_line(r, "  queue     empty");
     else
         reply_line(
-            r, "  queue     %s message%s for %s recipient%s, oldest %s; %llu being sent, %llu held",
+            r,
+            "  queue     %s message%s for %s recipient%s, oldest %s; %llu being sent, %llu held%s",
             words_number(c->messages, messages), c->messages == 1 ? "" : "s",
             words_number(c->recipients, recipients), c->recipients == 1 ? "" : "s",
-            time_span(clock_wall_ms() - c->oldest_ms, oldest), (unsigned long long)c->busy,
-            (unsigned long long)c->held);
+            c->oldest_ms > 0 ? time_span(clock_wall_ms() - c->oldest_ms, oldest) : "-",
+            (unsigned long long)c->busy, (unsigned long long)c->held, later);
     reply_line(
         r, "  since up  %s message%s in; recipients: %s delivered, %s relayed, %s returned, %s bad",
         words_number(c->accepted, messages), c->accepted == 1 ? "" : "s",
@@ -254,6 +260,7 @@ static void status_json(struct reply *r, const struct status *st)
     json_int(&j, "recipients", (int64_t)c->recipients);
     json_int(&j, "sending", (int64_t)c->busy);
     json_int(&j, "held", (int64_t)c->held);
+    json_int(&j, "later", (int64_t)c->later);
     json_int(&j, "oldest_ms", c->oldest_ms);
     json_int(&j, "waiting_for_gateway", (int64_t)c->waiting_ready);
     json_int(&j, "waiting_for_retry", (int64_t)c->waiting_retry);
@@ -322,7 +329,7 @@ static void check_age(struct check *c, const struct status *s, int64_t warn_ms, 
 {
     char span[TIME_TEXT];
     int64_t age = s->counts.oldest_ms > 0 ? clock_wall_ms() - s->counts.oldest_ms : 0;
-    if (age >= warn_ms && s->counts.messages > s->counts.held)
+    if (age >= warn_ms && s->counts.messages > s->counts.held + s->counts.later)
         find_fault(c, age >= crit_ms ? CHECK_CRITICAL : CHECK_WARNING,
                    "the oldest message waits %s", time_span(age, span));
 }
@@ -330,7 +337,7 @@ static void check_age(struct check *c, const struct status *s, int64_t warn_ms, 
 static void check_gateways(struct check *c, const struct status *s)
 {
     const struct gateways *g = &s->gateways;
-    if (g->active == NULL && s->counts.messages > s->counts.held)
+    if (g->active == NULL && s->counts.messages > s->counts.held + s->counts.later)
         find_fault(c, CHECK_CRITICAL, "mail waits and there is no way out: %s", g->why);
     else if (g->active == NULL)
         find_fault(c, CHECK_WARNING, "no way out: %s", g->why);

@@ -119,6 +119,8 @@ void cmd_queue_list(struct reply *r);
 void cmd_queue_content(struct reply *r);
 void cmd_queue_show(struct reply *r);
 void cmd_queue_retry(struct reply *r);
+void cmd_queue_now(struct reply *r);
+void cmd_queue_send_at(struct reply *r);
 void cmd_queue_hold(struct reply *r);
 void cmd_queue_release(struct reply *r);
 void cmd_queue_drop(struct reply *r);

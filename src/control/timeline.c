@@ -153,11 +153,22 @@ static void attempt(struct reply *r, const struct index_message *m, const struct
 static void event(struct reply *r, const struct index_message *m, const struct index_event *e,
                   bool transcripts)
 {
-    char when[TIME_TEXT];
+    char when[TIME_TEXT], until[TIME_TEXT];
     local_time(e->wall_ms, when);
     const char *by = e->text.len > 0 ? ": " : "";
     switch (e->kind) {
-    case INDEX_ACCEPTED: break; // the head has it
+    case INDEX_ACCEPTED: // the head has it
+        if (m->envelope.release_ms > m->accepted_ms)
+            reply_line(r, "  %s  to be sent at %s, as the client wished", when,
+                       local_time(m->envelope.release_ms, until));
+        break;
+    case INDEX_SEND_AT:
+        if (e->at_ms > e->wall_ms)
+            reply_line(r, "  %s  to be sent at %s%s%.*s", when, local_time(e->at_ms, until), by,
+                       STR_FMT(e->text));
+        else
+            reply_line(r, "  %s  to be sent now%s%.*s", when, by, STR_FMT(e->text));
+        break;
     case INDEX_ATTEMPT: attempt(r, m, e, transcripts); break;
     case INDEX_HOLD:
         reply_line(r, "  %s  %s%s%.*s", when, e->flag ? "held" : "released", by, STR_FMT(e->text));
@@ -283,7 +294,7 @@ static void event_json(const struct reply *r, struct json *j, const struct index
 {
     static const char *const kinds[] = {
         [INDEX_ACCEPTED] = "accepted", [INDEX_ATTEMPT] = "attempt",   [INDEX_HOLD] = "hold",
-        [INDEX_NOTE] = "note",         [INDEX_PRIORITY] = "priority",
+        [INDEX_NOTE] = "note",         [INDEX_PRIORITY] = "priority", [INDEX_SEND_AT] = "send-at",
     };
     json_open(j, NULL);
     json_text(j, "event", e->kind == INDEX_HOLD && !e->flag ? "release" : kinds[e->kind]);
@@ -300,6 +311,10 @@ static void event_json(const struct reply *r, struct json *j, const struct index
         json_str(j, "text", e->text);
     if (e->kind == INDEX_PRIORITY)
         json_int(j, "value", e->value);
+    if (e->kind == INDEX_SEND_AT)
+        json_int(j, "send_ms", e->at_ms);
+    if (e->kind == INDEX_ACCEPTED && m->envelope.release_ms != 0)
+        json_int(j, "send_ms", m->envelope.release_ms);
     if (transcripts && e->transcript.len > 0)
         json_str(j, "transcript", e->transcript);
     json_close(j);

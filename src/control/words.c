@@ -143,10 +143,23 @@ static bool parse_date(struct str text, struct tm *tm)
     return true;
 }
 
+// The moment at which the clocks of this place show that; `shown` as if they showed UTC.
+static int64_t from_local(int64_t shown)
+{
+    int before = clock_utc_offset_minutes(shown - DAY_MS);
+    int after = clock_utc_offset_minutes(shown + DAY_MS);
+    int64_t early = shown - (int64_t)before * MINUTE_MS, late = shown - (int64_t)after * MINUTE_MS;
+    bool is_late =
+        clock_utc_offset_minutes(early) != before && clock_utc_offset_minutes(late) == after;
+    return is_late ? late : early;
+}
+
 bool words_parse_when(struct str text, int64_t now_ms, int64_t *wall_ms_out)
 {
     struct str date, clock = str_trim(text);
     int64_t now = local(now_ms);
+    if (time_parse_rfc3339(clock, wall_ms_out))
+        return true;
     time_t today = (time_t)(now / 1000);
     struct tm tm;
     gmtime_r(&today, &tm);
@@ -161,7 +174,23 @@ bool words_parse_when(struct str text, int64_t now_ms, int64_t *wall_ms_out)
     }
     if (!parse_clock(str_trim(clock), &tm.tm_hour, &tm.tm_min))
         return false;
-    int64_t wall = (int64_t)timegm(&tm) * 1000;
-    *wall_ms_out = wall - (int64_t)clock_utc_offset_minutes(wall) * MINUTE_MS;
+    *wall_ms_out = from_local((int64_t)timegm(&tm) * 1000);
+    return true;
+}
+
+bool words_parse_future(struct str text, int64_t now_ms, int64_t *wall_ms_out)
+{
+    int64_t span;
+    text = str_trim(text);
+    if (str_starts(text, STR("+"))) {
+        bool good = time_parse_span(str_make(text.ptr + 1, text.len - 1), &span);
+        *wall_ms_out = good ? now_ms + span : 0;
+        return good;
+    }
+    if (!words_parse_when(text, now_ms, wall_ms_out))
+        return false;
+    // Only a bare time of the day stands for one of two days.
+    if (*wall_ms_out <= now_ms && str_find(text, '-') == text.len)
+        return words_parse_when(text, now_ms + DAY_MS, wall_ms_out);
     return true;
 }

@@ -17,5 +17,9 @@ void words_quota(const struct queue_quota_view *quota, int64_t now_ms, bool fore
 
 // "10M", "300k", "2GiB", "1234": octets, in powers of 1024. False on anything else.
 bool words_parse_size(struct str text, uint64_t *bytes_out);
-// "2026-12-01 08:00", "2026-12-01", "08:00" (today): local time. False on anything else.
+// "2026-12-01 08:00", "2026-12-01", "08:00" (today): local time; "2026-12-01T08:00:00Z" (RFC 3339).
+// An hour that a change of the clocks leaves out counts from before the change, one that comes
+// twice is the first. False on anything else.
 bool words_parse_when(struct str text, int64_t now_ms, int64_t *wall_ms_out);
+// Also "+2h", and "08:00" is that of tomorrow when today's has passed.
+bool words_parse_future(struct str text, int64_t now_ms, int64_t *wall_ms_out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Sizes, numbers, moments and quotas, told and typed.
 #include "control/words.h"
+#include "base/timefmt.h"
 #include "sys/clock.h"
 
 #include <setjmp.h>
@@ -94,14 +95,61 @@ static void test_moments_typed(void **state)
     assert_false(words_parse_when(STR("2026-13-01"), now, &at));
 }
 
+static void test_moments_ahead(void **state)
+{
+    int64_t at, hour = 3600 * 1000;
+    assert_true(words_parse_future(STR("11:30"), now, &at) && at == now + 90 * 60 * 1000);
+    assert_true(words_parse_future(STR("08:00"), now, &at) && at == now + 22 * hour);
+    assert_true(words_parse_future(STR("10:00"), now, &at) && at == now + 24 * hour);
+    assert_true(words_parse_future(STR("+2h"), now, &at) && at == now + 2 * hour);
+    assert_true(words_parse_future(STR("2026-11-21 08:00"), now, &at) && at == now - 2 * hour);
+    assert_true(words_parse_future(STR("2026-11-21T12:00:00+01:00"), now, &at) && at == now + hour);
+    assert_false(words_parse_future(STR("+"), now, &at));
+    assert_false(words_parse_future(STR("+soon"), now, &at));
+    assert_false(words_parse_future(STR("2h"), now, &at));
+}
+
+static void zone(const char *name)
+{
+    setenv("TZ", name, 1);
+    tzset();
+}
+
+// Berlin: forward on 2027-03-28 at 02:00 (01:00 UTC), back on 2026-10-25 at 03:00 (01:00 UTC).
+static void test_moments_around_a_change_of_clocks(void **state)
+{
+    static const struct {
+        const char *typed, *utc;
+    } cases[] = {
+        {"2027-03-28 01:59", "2027-03-28T00:59:00Z"}, {"2027-03-28 03:00", "2027-03-28T01:00:00Z"},
+        {"2027-03-28 02:30", "2027-03-28T01:30:00Z"}, // there is none: 03:30 then
+        {"2027-03-28 12:00", "2027-03-28T10:00:00Z"}, {"2027-03-27 12:00", "2027-03-27T11:00:00Z"},
+        {"2026-10-25 01:30", "2026-10-24T23:30:00Z"}, {"2026-10-25 02:30", "2026-10-25T00:30:00Z"},
+        {"2026-10-25 03:00", "2026-10-25T02:00:00Z"}, {"2026-10-25 12:00", "2026-10-25T11:00:00Z"},
+    };
+    zone("CET-1CEST,M3.5.0,M10.5.0/3");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t at = 0, right;
+        assert_true(time_parse_rfc3339(str_of(cases[i].utc), &right));
+        if (!words_parse_when(str_of(cases[i].typed), now, &at) || at != right)
+            fail_msg("%s: %lld s off", cases[i].typed, (long long)(at - right) / 1000);
+    }
+    zone("UTC");
+}
+
 int main(void)
 {
     setenv("TZ", "UTC", 1);
     tzset();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_moments),     cmocka_unit_test(test_quotas),
-        cmocka_unit_test(test_sizes_typed), cmocka_unit_test(test_moments_typed),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_sizes_typed),
+        cmocka_unit_test(test_moments_typed),
+        cmocka_unit_test(test_moments_ahead),
+        cmocka_unit_test(test_moments_around_a_change_of_clocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -365,6 +365,12 @@ static void put_status(struct writer *w)
     if (d->envid.len > 0)
         field(w, "Original-Envelope-Id:", "", d->envid);
     date_field(w, "Arrival-Date:", d->arrived_ms);
+    char moment[TIME_TEXT];
+    if (d->release_ms != 0 && d->hold_s > 0) // RFC 4865 section 5
+        buf_printf(w->out, "Future-Release-Request: for;%u\r\n", d->hold_s);
+    else if (d->release_ms != 0)
+        buf_printf(w->out, "Future-Release-Request: until;%s\r\n",
+                   time_rfc3339(d->release_ms, moment));
     buf_printf(w->out, "X-Waypost-Reference: %s\r\n", w->id);
     for (size_t i = 0; i < d->count; i++)
         put_fields(w, &d->rcpts[i]);

@@ -36,6 +36,8 @@ struct dsn {
         content; // the original from its first octet: all of it, or at least its header section
     bool whole;  // it is all
     int64_t arrived_ms, wall_ms;
+    int64_t release_ms; // as in the envelope, 0: it was to be sent at once
+    uint32_t hold_s;
     int offset_minutes;
     const struct dsn_rcpt *rcpts; // at least one
     size_t count;

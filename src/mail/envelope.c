@@ -2,13 +2,16 @@
 // The packed envelope. One message costs one of these in the journal and, while it waits, in
 // memory, so it is small.
 //
-//   u8      version, 1 or 2
+//   u8      version, 1 to 3
 //   u8      bits 0-1 body, 2-3 ret, 4-5 priority, 6 smtputf8, 7 is_dsn
 //   u64     accepted_ms
 //   text    sender, envid, client, helo, user, listener, subject
 //   number  count, then for each recipient:  u8 notify,  text address,  text orcpt
-//   number  version 2 only: how many header fields, at least 1, then for each:  text name,  text
+//   number  from version 2: how many header fields, then for each:  text name,  text
+//   u64     version 3 only: release_ms, not 0
+//   number  version 3 only: hold_s
 //
+// The lowest version that holds it all is written: 2 has at least one field.
 // A number is LEB128 in its shortest form; a text is a number and so many bytes. There is exactly
 // one packed form of an envelope: whatever unpacks, packs to the same bytes again. What a later
 // version adds stands behind the last recipient under a higher version; a version of tomorrow is
@@ -20,6 +23,7 @@
 enum {
     VERSION = 1,
     VERSION_HEADERS = 2,
+    VERSION_RELEASE = 3,
     RCPT_LEAST = 3, // notify and two lengths
     HEADER_LEAST = 2,
 };
@@ -66,13 +70,21 @@ static bool get_text(struct str *in, struct str *s_out)
     return true;
 }
 
+static uint8_t version_of(const struct envelope *e)
+{
+    if (e->release_ms != 0)
+        return VERSION_RELEASE;
+    return e->header_count > 0 ? VERSION_HEADERS : VERSION;
+}
+
 bool envelope_pack(struct buf *out, const struct envelope *e)
 {
+    uint8_t version = version_of(e);
     assert(e->body <= BODY_BINARYMIME && e->ret <= RET_HDRS && e->priority <= PRIORITY_URGENT);
     size_t before = out->len;
     bool was_full = out->full;
     out->full = false;
-    buf_put_u8(out, e->header_count > 0 ? VERSION_HEADERS : VERSION);
+    buf_put_u8(out, version);
     buf_put_u8(out,
                (uint8_t)((unsigned)e->body | (unsigned)e->ret << 2 | (unsigned)e->priority << 4 |
                          (unsigned)e->smtputf8 << 6 | (unsigned)e->is_dsn << 7));
@@ -88,11 +100,15 @@ bool envelope_pack(struct buf *out, const struct envelope *e)
         put_text(out, e->rcpts[i].address);
         put_text(out, e->rcpts[i].orcpt);
     }
-    if (e->header_count > 0)
+    if (version >= VERSION_HEADERS)
         put_number(out, e->header_count);
     for (size_t i = 0; i < e->header_count; i++) {
         put_text(out, e->headers[i].name);
         put_text(out, e->headers[i].text);
+    }
+    if (version >= VERSION_RELEASE) {
+        buf_put_u64(out, (uint64_t)e->release_ms);
+        put_number(out, e->hold_s);
     }
     bool fitted = !out->full;
     if (!fitted)
@@ -118,13 +134,23 @@ static bool unpack_rcpts(struct str *in, struct arena *arena, struct envelope *e
 
 static bool unpack_headers(struct str *in, struct arena *arena, struct envelope *e)
 {
-    if (!get_number(in, &e->header_count) || e->header_count == 0 ||
-        e->header_count > in->len / HEADER_LEAST)
+    if (!get_number(in, &e->header_count) || e->header_count > in->len / HEADER_LEAST)
         return false;
     e->headers = arena_alloc(arena, e->header_count * sizeof(*e->headers));
     for (size_t i = 0; i < e->header_count; i++)
         if (!get_text(in, &e->headers[i].name) || !get_text(in, &e->headers[i].text))
             return false;
+    return true;
+}
+
+static bool unpack_release(struct str *in, struct envelope *e)
+{
+    uint64_t release;
+    size_t hold;
+    if (!str_get_u64(in, &release) || !get_number(in, &hold) || release == 0)
+        return false;
+    e->release_ms = (int64_t)release;
+    e->hold_s = (uint32_t)hold;
     return true;
 }
 
@@ -148,7 +174,7 @@ bool envelope_unpack(struct str packed, struct arena *arena, struct envelope *e_
     struct envelope e = {0};
     uint8_t version, bits;
     uint64_t accepted;
-    if (!str_get_u8(&packed, &version) || (version != VERSION && version != VERSION_HEADERS) ||
+    if (!str_get_u8(&packed, &version) || version < VERSION || version > VERSION_RELEASE ||
         !str_get_u8(&packed, &bits) || !str_get_u64(&packed, &accepted))
         return false;
     e.body = bits & 3;
@@ -165,7 +191,9 @@ bool envelope_unpack(struct str packed, struct arena *arena, struct envelope *e_
         if (!get_text(&packed, texts[i]))
             return false;
     if (!unpack_rcpts(&packed, arena, &e) ||
-        (version == VERSION_HEADERS && !unpack_headers(&packed, arena, &e)) || packed.len != 0)
+        (version >= VERSION_HEADERS && !unpack_headers(&packed, arena, &e)) ||
+        (version == VERSION_HEADERS && e.header_count == 0) ||
+        (version >= VERSION_RELEASE && !unpack_release(&packed, &e)) || packed.len != 0)
         return false;
     *e_out = e;
     return true;

@@ -33,6 +33,10 @@ struct envelope {
     bool smtputf8;
     bool is_dsn;         // written by ourselves: never returned
     int64_t accepted_ms; // wall clock
+    // RFC 4865: not to be sent before (wall clock), 0: at once; and whether that was asked for as
+    // so many seconds from acceptance (HOLDFOR), 0: as a moment (HOLDUNTIL).
+    int64_t release_ms;
+    uint32_t hold_s;
     // Where it came from, for rules, the trace and the timeline.
     struct str client; // address text, "uid 1000", "local"
     struct str helo;

@@ -70,6 +70,34 @@ static void comes_back_as_it_was(void **state)
     buf_free(&b);
 }
 
+// With and without kept headers, and beside them.
+static void a_time_of_sending_comes_back(void **state)
+{
+    struct envelope_header kept = {STR("x-kind"), STR("bulk")};
+    struct buf b;
+    buf_init(&b, 4096);
+    struct arena *arena = arena_new();
+    for (size_t headers = 0; headers < 2; headers++) {
+        for (uint32_t hold = 0; hold <= 999999999; hold += 333333333) {
+            struct envelope e = rich(), back;
+            e.headers = &kept;
+            e.header_count = headers;
+            e.release_ms = 1795252020123;
+            e.hold_s = hold;
+            buf_clear(&b);
+            assert_true(envelope_pack(&b, &e));
+            assert_true(envelope_unpack(buf_str(&b), arena, &back));
+            assert_true(back.release_ms == e.release_ms);
+            assert_int_equal(back.hold_s, hold);
+            assert_int_equal(back.header_count, headers);
+            for (size_t cut = 0; cut < b.len; cut++)
+                assert_false(envelope_unpack(str_make(b.data, cut), arena, &back));
+        }
+    }
+    arena_free(&arena);
+    buf_free(&b);
+}
+
 static void every_cut_and_every_tail_is_refused(void **state)
 {
     struct envelope e = rich(), back = {.count = 77};
@@ -91,6 +119,8 @@ static void damage_is_refused_or_another_envelope(void **state)
 {
     struct envelope e = rich(), back;
     struct buf b, again;
+    e.release_ms = 1795252020123;
+    e.hold_s = 3600;
     buf_init(&b, 4096);
     buf_init(&again, 4096);
     struct arena *arena = arena_new();
@@ -108,7 +138,7 @@ static void damage_is_refused_or_another_envelope(void **state)
         }
         b.data[i] = kept;
     }
-    b.data[0] = 2;
+    b.data[0] = 4;
     assert_false(envelope_unpack(buf_str(&b), arena, &back));
     arena_free(&arena);
     buf_free(&b);
@@ -197,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back_as_it_was),
+        cmocka_unit_test(a_time_of_sending_comes_back),
         cmocka_unit_test(every_cut_and_every_tail_is_refused),
         cmocka_unit_test(damage_is_refused_or_another_envelope),
         cmocka_unit_test(lies_about_lengths_cost_nothing),

@@ -5,6 +5,7 @@
 #include "base/timefmt.h"
 #include "base/utf8.h"
 #include "control/control.h"
+#include "control/words.h"
 #include "mail/header.h"
 #include "main/content.h"
 #include "main/origin.h"
@@ -18,15 +19,16 @@
 
 struct sending {
     const char *from, *subject;
-    const char *wait; // seconds, as text
+    const char *wait;    // seconds, as text
+    const char *at, *in; // NULL: at once
     bool test, no_wait;
     char **to;
     int to_count;
 };
 
 static const char usage[] =
-    "usage: waypost send [-f FROM] [-s SUBJECT] [--test] [--wait SECONDS | --no-wait] ADDRESS... "
-    "< text\n";
+    "usage: waypost send [-f FROM] [-s SUBJECT] [--at TIME | --in SPAN] [--test] "
+    "[--wait SECONDS | --no-wait] ADDRESS... < text\n";
 
 // ---- The command line ----
 
@@ -36,7 +38,9 @@ static bool take_option(struct sending *s, const char *word, const char *next, i
         const char *word, *brief;
         const char **value;
     } options[] = {
-        {"--from", "-f", &s->from}, {"--subject", "-s", &s->subject}, {"--wait", "-w", &s->wait}};
+        {"--from", "-f", &s->from}, {"--subject", "-s", &s->subject}, {"--wait", "-w", &s->wait},
+        {"--at", "--at", &s->at},   {"--in", "--in", &s->in},
+    };
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
         size_t len = strlen(options[i].word);
         bool same = strcmp(word, options[i].word) == 0 || strcmp(word, options[i].brief) == 0;
@@ -160,8 +164,33 @@ static bool address(struct origin *o, const char *typed, struct str *out)
     return false;
 }
 
+// When it is to be sent. A moment that has passed is no wish.
+static bool read_release(const struct sending *s, struct envelope *e)
+{
+    int64_t now = clock_wall_ms(), span, at;
+    if (s->at == NULL && s->in == NULL)
+        return true;
+    bool good = s->at == NULL || s->in == NULL;
+    if (good && s->in != NULL) {
+        good = time_parse_span(str_of(s->in), &span) && span <= LIMIT_SEND_LATER_MS;
+        at = good ? now + span : 0;
+        e->hold_s = good ? (uint32_t)((span + 999) / 1000) : 0;
+    } else if (good) {
+        good = words_parse_future(str_of(s->at), now, &at) && at <= now + LIMIT_SEND_LATER_MS;
+    }
+    if (good && at > now)
+        e->release_ms = at;
+    if (!good)
+        fprintf(stderr,
+                "waypost send: --at takes a moment within a year such as \"2026-12-24 18:00\" or "
+                "08:00, --in a span such as 2h or 3d, and only one of them is possible\n");
+    return good;
+}
+
 static bool make_envelope(struct origin *o, const struct sending *s, struct envelope *e)
 {
+    if (!read_release(s, e))
+        return false;
     e->priority = PRIORITY_NORMAL;
     e->sender = origin_address(o);
     if (s->from != NULL && !address(o, s->from, &e->sender))
@@ -211,8 +240,13 @@ static int report(struct origin *o, const struct sending *s, enum submit_status 
                     outcomes[i].code, outcomes[i].text);
     if (status != SUBMIT_TAKEN)
         return status == SUBMIT_LATER ? EX_TEMPFAIL : EX_UNAVAILABLE;
-    printf("%s accepted, on disk\n", id);
-    return s->no_wait ? 0 : follow(o, s, id);
+    char when[WORDS_TEXT];
+    if (e->release_ms != 0)
+        printf("%s accepted, on disk, to be sent %s; sooner: waypost queue now %s\n", id,
+               words_when(e->release_ms, clock_wall_ms(), when), id);
+    else
+        printf("%s accepted, on disk\n", id);
+    return s->no_wait || e->release_ms != 0 ? 0 : follow(o, s, id);
 }
 
 int cmd_send(const struct main_options *options, int argc, char **argv)

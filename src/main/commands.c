@@ -12,7 +12,9 @@
 
 const struct main_command main_commands[] = {
     {"serve", "", "the daemon, in the foreground", cmd_serve},
-    {"send", "[-f FROM] [-s SUBJECT] [--test] [--wait SECONDS | --no-wait] ADDRESS...",
+    {"send",
+     "[-f FROM] [-s SUBJECT] [--at TIME | --in SPAN] [--test] [--wait SECONDS | --no-wait] "
+     "ADDRESS...",
      "send standard input as a mail and follow it; exit 0 delivered, 75 still waiting", cmd_send},
     {"sendmail", "[FLAG]... [ADDRESS]...", "as other programs call it; also by the name sendmail",
      cmd_sendmail},
@@ -111,7 +113,8 @@ static const char examples[] =
 // A family has a sentence of its own here, its members show `waypost help FAMILY`.
 static const struct row families[] = {
     {"queue", "", "list, show, retry, hold, release, drop, export: mail that waits"},
-    {"gateway", "", "list, show, test, use, next, auto, forget; add, edit, enable, disable, remove, move"},
+    {"gateway", "",
+     "list, show, test, use, next, auto, forget; add, edit, enable, disable, remove, move"},
     {"route", "", "explain, show, lint, detours, pin, unpin: which way, and why"},
     {"config", "", "check, explain, diff, apply, rollback, reference, schema"},
     {"spool", "", "check, rebuild; the daemon must be down"},

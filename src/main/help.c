@@ -11,9 +11,12 @@ static const char edit_options[] = "  --dry-run          show what would change,
 static const struct help_text texts[] = {
     {"send",
      "  echo hello | waypost send -s hi you@example.org\n"
-     "  waypost send --test you@example.org              needs no input\n",
+     "  waypost send --test you@example.org              needs no input\n"
+     "  echo up | waypost send --at 08:00 you@example.org\n",
      "  -f FROM            the sender, else you at this machine\n"
      "  -s SUBJECT         the subject\n"
+     "  --at TIME          kept until then: \"2026-12-24 18:00\", local time, or 08:00, the next\n"
+     "  --in SPAN          kept for so long: 90s, 5m, 4h, 2d\n"
      "  --test             a short test message\n"
      "  --wait SECONDS     follow it for so long (30)\n"
      "  --no-wait          only hand it in\n"
@@ -178,6 +181,11 @@ static const struct help_text texts[] = {
      "  waypost queue retry CZHBYK\n"
      "  waypost queue retry all\n",
      NULL},
+    {"queue send-at",
+     "  waypost queue send-at CZHBYK '2026-12-24 18:00'\n"
+     "  waypost queue send-at CZHBYK +2h\n",
+     "Until then nothing moves it but `waypost queue now`; its age counts from that moment.\n"},
+    {"queue now", "  waypost queue now CZHBYK\n", NULL},
     {"queue hold", "  waypost queue hold CZHBYK --reason 'asks the author first'\n",
      "  --reason TEXT      kept in its history\n"},
     {"queue drop", "  waypost queue drop CZHBYK --reason 'sent by mistake'\n",

@@ -89,6 +89,7 @@ static const struct keyword {
     {STR("STARTTLS"), SMTP_CAP_STARTTLS, NULL, false},
     {STR("AUTH"), SMTP_CAP_AUTH, take_auth, true},
     {STR("LIMITS"), SMTP_CAP_LIMITS, take_limits, false},
+    {STR("FUTURERELEASE"), SMTP_CAP_FUTURE, NULL, false},
 };
 
 void smtp_ehlo_parse(struct smtp_ehlo *e, struct str text)

@@ -16,6 +16,7 @@ enum {
     SMTP_CAP_STARTTLS = 1 << 8,   // RFC 3207
     SMTP_CAP_AUTH = 1 << 9,       // RFC 4954
     SMTP_CAP_LIMITS = 1 << 10,    // RFC 9422
+    SMTP_CAP_FUTURE = 1 << 11,    // FUTURERELEASE, RFC 4865
 };
 
 enum {

@@ -3,6 +3,7 @@
 #include "proto/smtp_mail.h"
 
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "base/utf8.h"
 #include "mail/address.h"
 #include "mail/xtext.h"
@@ -73,8 +74,12 @@ const struct smtp_obstacle *smtp_mail_obstacle(const struct envelope *e, uint64_
         {5, 3, 4}, "the message is larger than the next server takes (SIZE)"};
     static const struct smtp_obstacle binary = {
         {5, 6, 3}, "the body is binary and the next server does not offer BINARYMIME"};
+    static const struct smtp_obstacle future = {
+        {5, 5, 4}, "the next server does not keep mail for a later time (FUTURERELEASE)"};
     if (peer->size > 0 && size > peer->size)
         return &large;
+    if (e->release_ms != 0 && !offers(peer, SMTP_CAP_FUTURE))
+        return &future;
     if (e->body == BODY_BINARYMIME &&
         (!offers(peer, SMTP_CAP_BINARYMIME) || !offers(peer, SMTP_CAP_CHUNKING)))
         return &binary;
@@ -94,6 +99,11 @@ void smtp_mail_put(struct buf *out, const struct envelope *e, uint64_t size, boo
         buf_add(out, STR(" BODY=8BITMIME"));
     if ((utf8 || e->smtputf8) && offers(peer, SMTP_CAP_SMTPUTF8))
         buf_add(out, STR(" SMTPUTF8"));
+    char moment[TIME_TEXT];
+    if (e->release_ms != 0 && e->hold_s > 0)
+        buf_printf(out, " HOLDFOR=%u", e->hold_s);
+    else if (e->release_ms != 0)
+        buf_printf(out, " HOLDUNTIL=%s", time_rfc3339(e->release_ms, moment));
     if (offers(peer, SMTP_CAP_DSN)) {
         if (e->ret != RET_UNSET)
             buf_add(out, e->ret == RET_FULL ? STR(" RET=FULL") : STR(" RET=HDRS"));

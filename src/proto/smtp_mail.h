@@ -11,8 +11,8 @@ struct smtp_obstacle {
     const char *text;
 };
 
-// The message as a whole: its size (RFC 1870), its body type (RFC 3030), its sender. NULL: nothing
-// stands against it.
+// The message as a whole: its size (RFC 1870), its body type (RFC 3030), its sender, and that it is
+// to be kept there until envelope.release_ms (RFC 4865). NULL: nothing stands against it.
 const struct smtp_obstacle *smtp_mail_obstacle(const struct envelope *e, uint64_t size,
                                                const struct smtp_ehlo *peer);
 // One recipient.

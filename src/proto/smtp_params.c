@@ -3,6 +3,7 @@
 #include "proto/smtp_params.h"
 
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "base/utf8.h"
 #include "mail/xtext.h"
 
@@ -115,6 +116,33 @@ static bool parse_priority(struct param_call *call)
     return true;
 }
 
+static bool holds(struct param_call *call)
+{
+    return call->mail->hold_s != 0 || call->mail->hold_until_ms != 0;
+}
+
+static bool parse_hold_for(struct param_call *call)
+{
+    uint64_t seconds;
+    if (holds(call))
+        return fail(call, "and HOLDUNTIL exclude each other");
+    if (call->value.len > 9 || !str_u64(call->value, SMTP_HOLD_MAX_S, &seconds) || seconds == 0)
+        return fail(call, "must be a number of seconds, 1 to 999999999");
+    call->mail->hold_s = (uint32_t)seconds;
+    return true;
+}
+
+static bool parse_hold_until(struct param_call *call)
+{
+    if (holds(call))
+        return fail(call, "and HOLDFOR exclude each other");
+    if (!time_parse_rfc3339(call->value, &call->mail->hold_until_ms))
+        return fail(call, "must be a moment such as 2026-12-24T18:00:00Z (RFC 3339)");
+    if (call->mail->hold_until_ms <= 0)
+        call->mail->hold_until_ms = 1; // long past, as any other moment that is
+    return true;
+}
+
 static bool parse_notify(struct param_call *call)
 {
     static const struct {
@@ -158,11 +186,15 @@ static bool parse_orcpt(struct param_call *call)
     return decode(call, address, out + used, sizeof(call->rcpt->orcpt) - used);
 }
 
-static const struct param mail_params[] = {
-    {"SIZE", parse_size, true},           {"BODY", parse_body, true},
-    {"SMTPUTF8", parse_smtputf8, false},  {"RET", parse_ret, true},
-    {"ENVID", parse_envid, true},         {"AUTH", parse_auth, true},
-    {"MT-PRIORITY", parse_priority, true}};
+static const struct param mail_params[] = {{"SIZE", parse_size, true},
+                                           {"BODY", parse_body, true},
+                                           {"SMTPUTF8", parse_smtputf8, false},
+                                           {"RET", parse_ret, true},
+                                           {"ENVID", parse_envid, true},
+                                           {"AUTH", parse_auth, true},
+                                           {"MT-PRIORITY", parse_priority, true},
+                                           {"HOLDFOR", parse_hold_for, true},
+                                           {"HOLDUNTIL", parse_hold_until, true}};
 
 static const struct param rcpt_params[] = {{"NOTIFY", parse_notify, true},
                                            {"ORCPT", parse_orcpt, true}};

@@ -6,6 +6,7 @@
 #include "proto/smtp_server_reply.h"
 
 enum { SMTP_ENVID_MAX = 100, SMTP_ORCPT_MAX = 500 }; // RFC 3461 sections 4.4 and 4.2, decoded
+enum { SMTP_HOLD_MAX_S = 999999999 };                // RFC 4865 section 4: at most nine digits
 
 struct smtp_mail_params {
     bool has_size;
@@ -15,6 +16,9 @@ struct smtp_mail_params {
     enum envelope_ret ret;           // RFC 3461
     enum envelope_priority priority; // RFC 6710, in the three steps of its MIXER profile
     char envid[SMTP_ENVID_MAX + 1];  // decoded
+    // RFC 4865: HOLDFOR, in seconds, or HOLDUNTIL, wall clock; never both, 0: not given
+    uint32_t hold_s;
+    int64_t hold_until_ms;
 };
 
 struct smtp_rcpt_params {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: ISC
 // The server side of SMTP and LMTP as a pure machine: bytes in, replies and calls out. RFC 5321,
 // 2033 (LMTP), 1870 SIZE, 2920 PIPELINING, 3030 CHUNKING and BINARYMIME, 3207 STARTTLS, 3461 DSN,
-// 4954 AUTH, 2034 ENHANCEDSTATUSCODES, 6152 8BITMIME, 6531 SMTPUTF8, 6710 MT-PRIORITY, 9422 LIMITS.
+// 4954 AUTH, 2034 ENHANCEDSTATUSCODES, 6152 8BITMIME, 6531 SMTPUTF8, 6710 MT-PRIORITY, 9422 LIMITS,
+// 4865 FUTURERELEASE.
 //
 // It knows no descriptor, no clock and no policy: the owner feeds it what came, sends what it
 // wrote, and answers its questions. One thread, no callback after smtp_server_free.
@@ -23,6 +24,10 @@ struct smtp_server_settings {
     bool auth_offered;
     bool auth_required;
     bool auth_in_clear; // AUTH without TLS, by explicit word
+    // RFC 4865: the longest HOLDFOR and the last moment of HOLDUNTIL offered; 0: not offered, and
+    // neither is known. The moment is the owner's to check: it has a clock.
+    uint32_t hold_max_s;
+    int64_t hold_until_max_ms;
 };
 
 struct smtp_server_mail {

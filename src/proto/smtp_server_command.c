@@ -2,6 +2,8 @@
 // The verbs of SMTP and LMTP: one table row each.
 #include "proto/smtp_server_int.h"
 
+#include "base/timefmt.h"
+
 enum {
     IN_HELLO = 1 << SMTP_HELLO,
     IN_IDLE = 1 << SMTP_IDLE,
@@ -70,6 +72,10 @@ void smtp_server_say_ehlo(struct smtp_server *s)
                "250-LIMITS MAILMAX=%u RCPTMAX=%u\r\n",
                set->hostname, (unsigned long long)set->message_size,
                (unsigned)LIMIT_SESSION_MESSAGES, set->recipients);
+    char moment[TIME_TEXT];
+    if (set->hold_max_s > 0)
+        buf_printf(s->out, "250-FUTURERELEASE %u %s\r\n", set->hold_max_s,
+                   time_rfc3339(set->hold_until_max_ms, moment));
     if (set->tls_offered && !s->tls)
         buf_puts(s->out, "250-STARTTLS\r\n");
     if (set->auth_offered && (s->tls || set->auth_in_clear))
@@ -121,6 +127,25 @@ static bool size_fits(struct smtp_server *s, const struct smtp_mail_params *p)
     return false;
 }
 
+static bool hold_fits(struct smtp_server *s, const struct smtp_mail_params *p)
+{
+    struct smtp_server_reply reply;
+    bool asked = p->hold_s > 0 || p->hold_until_ms != 0;
+    if (!asked || (s->settings->hold_max_s > 0 && p->hold_s <= s->settings->hold_max_s))
+        return true;
+    if (s->settings->hold_max_s == 0)
+        smtp_server_reply_set(&reply, 555, "5.5.4",
+                              "no mail is kept for a later time here; leave HOLDFOR and HOLDUNTIL "
+                              "out");
+    else
+        smtp_server_reply_set(&reply, 501, "5.5.4",
+                              "HOLDFOR is more than %u seconds; ask for less, or raise send_later "
+                              "of the listener",
+                              s->settings->hold_max_s);
+    smtp_server_reply(s, &reply);
+    return false;
+}
+
 static void refuse_address(struct smtp_server *s, const char *enhanced, const char *why)
 {
     struct smtp_server_reply reply;
@@ -148,7 +173,7 @@ static void run_mail(struct smtp_server *s, struct str arg)
         smtp_server_count_error(s);
     } else if (sender.utf8 && !params.smtputf8) {
         smtp_server_say(s, SAY_NEED_UTF8);
-    } else if (size_fits(s, &params)) {
+    } else if (size_fits(s, &params) && hold_fits(s, &params)) {
         s->binary = params.body == BODY_BINARYMIME;
         s->utf8 = params.smtputf8;
         smtp_server_fixed(SAY_MAIL_OK, &reply);

@@ -36,6 +36,10 @@ static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_s
     buf_printf(&o->diary, "mail<%s>", mail->sender->text);
     if (mail->params->has_size)
         buf_printf(&o->diary, "size%llu", (unsigned long long)mail->params->size);
+    if (mail->params->hold_s != 0)
+        buf_printf(&o->diary, "for%u", mail->params->hold_s);
+    if (mail->params->hold_until_ms != 0)
+        buf_printf(&o->diary, "until%lld", (long long)mail->params->hold_until_ms);
     if (mail->params->envid[0] != '\0')
         buf_printf(&o->diary, "envid(%s)", mail->params->envid);
     if (str_istarts(address_str(mail->sender), STR("never"))) {
@@ -120,6 +124,12 @@ static const struct smtp_server_settings covered = {.hostname = "mx.test",
                                                     .tls_offered = true,
                                                     .tls_required = true,
                                                     .auth_offered = true};
+
+static const struct smtp_server_settings keeping = {.hostname = "mx.test",
+                                                    .message_size = 1000,
+                                                    .recipients = 3,
+                                                    .hold_max_s = 86400,
+                                                    .hold_until_max_ms = 1795252020000};
 
 static void owner_open(struct owner *o, const struct smtp_server_settings *settings, bool late)
 {
@@ -255,6 +265,21 @@ static const struct dialogue dialogues[] = {
      EHLO_PLAIN
      "552 5.3.4\n552 5.3.4\n501 5.5.4\n501\n501\n555\n501\n501\n501\n250\n501\n501\n250\n",
      "mail<a@b>size1000envid(x+y)rcpt<c@d>rfc822;x+y@z!abort;"},
+    {"future release", &keeping,
+     STR("EHLO c\r\nMAIL FROM:<a@b> HOLDFOR=86401\r\nMAIL FROM:<a@b> HOLDFOR=0\r\n"
+         "MAIL FROM:<a@b> HOLDFOR=0000000001\r\nMAIL FROM:<a@b> HOLDFOR=-1\r\n"
+         "MAIL FROM:<a@b> HOLDFOR\r\nMAIL FROM:<a@b> HOLDUNTIL=tomorrow\r\n"
+         "MAIL FROM:<a@b> HOLDFOR=1 HOLDUNTIL=2026-11-21T09:07:00Z\r\n"
+         "MAIL FROM:<a@b> holduntil=2026-11-21T09:07:00Z holdfor=1\r\n"
+         "MAIL FROM:<a@b> HOLDFOR=1 HOLDFOR=1\r\nMAIL FROM:<a@b> holdfor=86400\r\nRSET\r\n"
+         "MAIL FROM:<a@b> HOLDUNTIL=2026-11-21T10:07:00+01:00\r\n"),
+     EHLO_OUT "250-FUTURERELEASE 86400 2026-11-21T09:07:00Z\n250 ENHANCEDSTATUSCODES\n"
+              "501 5.5.4\n501 5.5.4\n501\n501\n501\n501\n501\n501\n501\n250\n250\n250\n",
+     "mail<a@b>for86400!abort;mail<a@b>until1795252020000!abort;"},
+    {"no future release", &plain,
+     STR("EHLO c\r\nMAIL FROM:<a@b> HOLDFOR=1\r\n"
+         "MAIL FROM:<a@b> HOLDUNTIL=2026-11-21T09:07:00Z\r\n"),
+     EHLO_PLAIN "555 5.5.4\n555 5.5.4\n", ""},
     {"utf8", &plain,
      STR("EHLO c\r\nMAIL FROM:<\xc3\xa9@b>\r\nMAIL FROM:<a@b>\r\nRCPT TO:<\xc3\xa9@b>\r\nRSET\r\n"
          "MAIL FROM:<\xc3\xa9@b> SMTPUTF8\r\nRCPT TO:<\xc3\xa9@b>\r\nRCPT TO:<\xc3\x28@b>\r\n"),

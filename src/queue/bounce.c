@@ -167,7 +167,7 @@ static void compose(struct bounce *b)
                                  .expired = b->kind == BOUNCE_FAILED && !refused,
                                  .delivered = res->state == RCPT_DELIVERED,
                                  .last_ms = res->outcome.phase != PHASE_NONE ? b->q->now_ms : 0,
-                                 .will_retry_ms = expire > 0 ? b->m->accepted_ms + expire : 0};
+                                 .will_retry_ms = expire > 0 ? qmsg_born_ms(b->m) + expire : 0};
     }
     struct report_input in = {.envelope = &b->envelope,
                               .id = b->m->id,

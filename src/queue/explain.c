@@ -89,6 +89,10 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
     if (m->held) {
         const char *why = m->more != NULL ? m->more->hold_reason : NULL;
         buf_printf(out, "it is held%s%s", why != NULL ? ": " : "", why != NULL ? why : "");
+    } else if (m->later && qmsg_send_ms(m) > at_ms) {
+        int64_t send_ms = qmsg_send_ms(m);
+        buf_printf(out, "it is to be sent at %s, as was wished",
+                   time_rfc5322(send_ms, clock_utc_offset_minutes(send_ms), when));
     } else if ((r->flags & RCPT_BUSY) != 0) {
         buf_puts(out, "it is on its way at this moment");
     } else if (is_under_way(r)) {
@@ -178,6 +182,10 @@ static int64_t say_cause(struct queue *q, struct qmsg *m, const struct envelope 
     const struct qrcpt *r = &m->rcpts[i];
     int64_t next_ms = rcpt_next_ms(m, r);
     uint32_t doubt = planning_doubt(q, r);
+    if (m->later && qmsg_send_ms(m) > q->now_ms) {
+        buf_puts(out, "for the time that was wished for it");
+        return qmsg_send_ms(m);
+    }
     if (doubt != UINT32_MAX) {
         buf_printf(out, "in doubt: may have been delivered, only %s is asked",
                    q->conf->gateways[doubt].name);

@@ -748,6 +748,7 @@ static void fill_job(struct queue *q, struct qjob *j, struct envelope *e, size_t
     j->job.domain = arena_strdup(j->arena, lane->domain);
     j->gateway_name = arena_strdup(j->arena, j->job.gateway->name);
     j->job.id = j->msg->id;
+    e->release_ms = 0; // its time has come: nobody else is to keep it
     j->job.envelope = e;
     j->job.count = count;
     j->job.rcpts = arena_alloc(j->arena, count * sizeof(*j->job.rcpts));

@@ -36,7 +36,7 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
         .size = m->body_size,
         .now_ms = q->now_ms,
         .minute_of_week = q->minute_of_week,
-        .age_ms = q->now_ms - m->accepted_ms,
+        .age_ms = q->now_ms - qmsg_born_ms(m),
         .tries = r->tries,
         .from_step = r->step,
         .last_class = (enum outcome_class)r->class,

@@ -130,7 +130,7 @@ void qmsg_forget_body(struct qmsg *m)
     if (m->more == NULL)
         return;
     blob_unref(&m->more->blob);
-    if (m->more->hold_reason != NULL || m->more->legs != NULL)
+    if (m->more->hold_reason != NULL || m->more->legs != NULL || m->more->send_ms != 0)
         return;
     xfree(m->more);
     m->more = NULL;
@@ -160,7 +160,7 @@ void queue_wake(struct queue *q)
 static int64_t end_of(const struct queue *q, const struct qmsg *m)
 {
     int64_t expire = q->conf->queue.expire_ms;
-    return expire > 0 ? m->accepted_ms + expire : INT64_MAX;
+    return expire > 0 ? qmsg_born_ms(m) + expire : INT64_MAX;
 }
 
 // The earliest moment at which something about this message must be looked at.
@@ -185,6 +185,8 @@ void qmsg_schedule(struct queue *q, struct qmsg *m)
         due = end;
     if (m->warn_s != 0 && (int64_t)m->warn_s * 1000 < due)
         due = (int64_t)m->warn_s * 1000;
+    if (m->later)
+        due = qmsg_send_ms(m);
     if (!waits || m->held || due == INT64_MAX) {
         heap_remove(&q->due, &m->due);
         return;
@@ -293,7 +295,7 @@ static void warn_if_late(struct queue *q, struct qmsg *m)
 
 void qmsg_age(struct queue *q, struct qmsg *m)
 {
-    if (m->held)
+    if (m->held || m->later)
         return;
     expire(q, m);
     warn_if_late(q, m);
@@ -303,6 +305,10 @@ void qmsg_reconsider(struct queue *q, struct qmsg *m)
 {
     if (m->held)
         return;
+    if (later_waits(q, m)) {
+        qmsg_schedule(q, m);
+        return;
+    }
     qmsg_age(q, m);
     if (m->held)
         return; // given up while nobody may be told
@@ -321,6 +327,8 @@ static void follow_jump(struct queue *q, int64_t by_ms)
     int64_t by_s = by_ms / 1000;
     for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
         m->accepted_ms += by_ms;
+        if (qmsg_send_ms(m) != 0 && !m->later)
+            m->more->send_ms += by_ms;
         if (m->warn_s != 0)
             m->warn_s = (uint32_t)(m->warn_s + by_s);
         for (size_t i = 0; i < m->count; i++) {
@@ -424,7 +432,7 @@ static size_t number_size(size_t n)
 }
 
 static bool read_packed(struct queue *q, const struct store_message *m, int64_t *accepted_ms_out,
-                        struct str *common_out)
+                        int64_t *send_ms_out, struct str *common_out)
 {
     struct envelope e;
     arena_clear(q->scratch);
@@ -434,6 +442,7 @@ static bool read_packed(struct queue *q, const struct store_message *m, int64_t 
     const char *from = m->packed.ptr + PACKED_HEAD + PACKED_TIME;
     const char *to = e.subject.ptr - number_size(e.subject.len);
     *accepted_ms_out = e.accepted_ms;
+    *send_ms_out = m->send_ms != 0 ? m->send_ms : e.release_ms;
     *common_out = str_make(from, (size_t)(to - from));
     return true;
 }
@@ -530,9 +539,9 @@ static size_t qmsg_size(size_t count, size_t packed_len)
 
 void queue_adopt(struct queue *q, struct store_message *from)
 {
-    int64_t accepted_ms;
+    int64_t accepted_ms, send_ms;
     struct str text;
-    if (!read_packed(q, from, &accepted_ms, &text)) {
+    if (!read_packed(q, from, &accepted_ms, &send_ms, &text)) {
         // The journal's checksum was right, so this was written so: a bug of ours. Keep it on disk,
         // touch nothing.
         log_error("unreadable", from->id,
@@ -574,17 +583,18 @@ void queue_adopt(struct queue *q, struct store_message *from)
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
     // The clock of the last turn may be a while ago.
-    if (m->accepted_ms > q->now_ms)
+    if (m->accepted_ms > q->now_ms || send_ms > 0)
         queue_now(q);
     if (m->accepted_ms > q->now_ms)
         m->accepted_ms = q->now_ms; // by a clock that was ahead
-    int64_t warn_ms = q->conf->queue.warn_ms > 0 ? m->accepted_ms + q->conf->queue.warn_ms : 0;
+    later_adopt(q, m, send_ms);
+    int64_t warn_ms = q->conf->queue.warn_ms > 0 ? qmsg_born_ms(m) + q->conf->queue.warn_ms : 0;
     m->warn_s = (uint32_t)(warn_ms / 1000);
     if (!q->started) {
         // Read back at start: whoever is late already has had its notice of delay.
         if (warn_ms <= q->now_ms)
             m->warn_s = 0;
-        if (from->maybe_repeated)
+        if (from->maybe_repeated && !m->later)
             keep_doubt(q, m->id);
         qmsg_schedule(q, m);
     } else {
@@ -621,6 +631,7 @@ void qmsg_finish_if_done(struct queue *q, struct qmsg *m)
     for (size_t i = 0; i < m->count; i++)
         trouble_drop(q->troubles, &m->rcpts[i].last);
     heap_remove(&q->due, &m->due);
+    later_forget(q, m);
     q->held -= m->held;
     idmap_del(q->messages, m->id);
     common_drop(q, m->common);
@@ -767,7 +778,7 @@ void queue_free(struct queue **qp)
     heap_free(&q->due);
     heap_free(&q->lane_clock);
     heap_free(&q->twins);
-    assert(q->in_lanes == 0 && q->held == 0);
+    assert(q->in_lanes == 0 && q->held == 0 && q->later == 0);
     idmap_free(&q->messages);
     map_free(&q->lanes);
     troubles_free(&q->troubles);

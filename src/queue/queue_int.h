@@ -72,6 +72,7 @@ struct qmsg_more {
     struct blob *blob; // the body while it is in memory
     char *hold_reason;
     struct far_leg *legs;
+    int64_t send_ms; // wall clock; it was wished that it is not sent before; 0: no such wish
 };
 
 // A million of these wait at times: every byte counts, so fields share words, and the body's place
@@ -92,6 +93,7 @@ struct qmsg {
     uint32_t held : 1;
     uint32_t warn_slot : 1; // the notice of delay has its turn at warn_s
     uint32_t mark : 1;      // equal to queue.diff_mark: seen by the dry run under way
+    uint32_t later : 1;     // more->send_ms has not come yet (later.c)
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
     // Then packed_len bytes of the packed envelope, without accepted_ms and what is in common.
@@ -233,6 +235,7 @@ struct queue {
     int64_t notice_ms[3];  // by bounce_kind: the moment up to which notices are given out
     size_t in_lanes, busy; // recipients
     size_t held;           // messages
+    size_t later;          // messages, without those that are held as well
     uint64_t oldest;       // id, as last found
     int64_t oldest_at_ms;  // when that was
     uint64_t *listing;     // sorted ids, kept from page to page of a long list
@@ -265,11 +268,19 @@ void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of dela
 void qmsg_reconsider(struct queue *q, struct qmsg *m); // both, and the heap
 void qmsg_finish_if_done(struct queue *q, struct qmsg *m); // frees it when nothing is left
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane);
+void qmsg_leave_lanes(struct queue *q, struct qmsg *m);      // it has no leg then
 void queue_now(struct queue *q);                             // reads the clocks, follows jumps
 int64_t queue_retry_delay(struct queue *q, unsigned tries);  // ms until the attempt after so many
 void queue_check_idle(struct queue *q);                      // after something under way ended
 int64_t rcpt_next_ms(struct qmsg *m, const struct qrcpt *r); // for the record: not before
 bool queue_record(struct queue *q, const struct store_op *ops, size_t count);
+
+// later.c
+int64_t qmsg_send_ms(const struct qmsg *m); // when it was wished to be sent; 0: as soon as it can
+int64_t qmsg_born_ms(const struct qmsg *m); // its age counts from here
+void later_adopt(struct queue *q, struct qmsg *m, int64_t send_ms);
+bool later_waits(struct queue *q, struct qmsg *m); // its moment has not come; ends that when it has
+void later_forget(struct queue *q, struct qmsg *m); // it leaves the queue
 
 // planning.c
 struct plan_input planning_input(struct queue *q, const struct qmsg *m, const struct envelope *e,

@@ -10,7 +10,8 @@
 
 struct queue_counts {
     uint64_t messages, recipients, held, busy, waiting_ready, waiting_retry;
-    int64_t oldest_ms;                                    // accepted; 0 without messages
+    uint64_t later;    // messages for a stated time that has not come
+    int64_t oldest_ms; // accepted; 0 without messages
     uint64_t accepted, delivered, relayed, returned, bad; // since the start
 };
 void queue_counts(struct queue *q, struct queue_counts *out);
@@ -26,8 +27,8 @@ struct queue_gateway_view {
     size_t destinations;      // direct: with something waiting
     size_t destinations_resting;
     // Is it used now, for mail of normal class of any sender? If not, why (route/reason.h): "not on
-    // network office", "rests after trouble (the login was refused) for 5 min". Of direct delivery also what
-    // is known of port 25 here.
+    // network office", "rests after trouble (the login was refused) for 5 min". Of direct delivery
+    // also what is known of port 25 here.
     bool usable;
     char why[200];
     char address[NET_ADDR_TEXT]; // last connected to, or first of its cached addresses; "" unknown
@@ -64,7 +65,8 @@ struct queue_message_view {
     uint64_t id;
     bool held;
     const char *hold_reason;
-    const char *state; // "waiting", "sending", "held", "returning"
+    const char *state; // "waiting", "sending", "held", "returning", "later"
+    int64_t send_ms;   // "later": when it was wished to be sent (wall clock)
     uint64_t size;
     struct envelope envelope;
     struct queue_rcpt_view *rcpts;
@@ -83,6 +85,11 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
 bool queue_retry(struct queue *q, uint64_t id);
 // The message's own clocks only: what rests goes on resting. For those who may not order more.
 bool queue_retime(struct queue *q, uint64_t id);
+// Not to be sent before that moment of the wall clock, whatever was wished so far; one that has
+// passed is queue_send_now. What is on its way stays so.
+bool queue_send_at(struct queue *q, uint64_t id, int64_t at_ms, const char *who);
+// It waits for no stated time any more; when it did, its age counts from now. As queue_retime.
+bool queue_send_now(struct queue *q, uint64_t id, const char *who);
 bool queue_hold(struct queue *q, uint64_t id, const char *who);
 bool queue_release(struct queue *q, uint64_t id, const char *who);
 // False with err when a transaction is under way (it may be delivered this moment).

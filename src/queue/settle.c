@@ -305,7 +305,7 @@ void settle_job(struct deliver_job *job)
     count_ends(q, j, late);
     // The lane's end comes first: what is planned now may be the next to probe it.
     lane_job_ended(q, j);
-    if (!q->stopping && !m->held)
+    if (!q->stopping && !m->held && !m->later)
         qmsg_plan(q, m);
     // The attempt is recorded before any end that follows from it: on disk the last record counts.
     record_results(q, j, failing, late);

@@ -61,7 +61,7 @@ static void begin(struct queue *q, struct qjob *j)
 {
     struct lane *lane = NULL;
     size_t n = 0;
-    if (j->msg->held || j->conf_age != q->conf_age || j->place_age != q->place_age)
+    if (j->msg->held || j->msg->later || j->conf_age != q->conf_age || j->place_age != q->place_age)
         return;
     uint32_t *index = arena_alloc(j->arena, j->job.count * sizeof(*index));
     for (size_t i = 0; i < j->job.count; i++) {

@@ -16,8 +16,8 @@ static bool is_waiting(const struct qrcpt *r)
     return !rcpt_state_final((enum rcpt_state)r->state);
 }
 
-// Ids rise with time, so the oldest stays the oldest until it leaves. Looked for anew at most each
-// minute: a walk over a million is nothing for every status line.
+// Of those that may go. Ids rise with time, so the oldest stays the oldest until it leaves. Looked
+// for anew at most each minute: a walk over a million is nothing for every status line.
 static int64_t oldest_ms(struct queue *q)
 {
     struct qmsg *oldest = idmap_get(q->messages, q->oldest);
@@ -26,14 +26,15 @@ static int64_t oldest_ms(struct queue *q)
                            now - q->oldest_at_ms > 60 * 1000)) {
         size_t pos = 0;
         for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;)
-            if (oldest == NULL || m->id < oldest->id)
+            if (!m->later && (oldest == NULL || m->id < oldest->id))
                 oldest = m;
         q->oldest = oldest != NULL ? oldest->id : 0;
         q->oldest_at_ms = now;
+        q->counts.oldest_ms = 0;
     }
     if (oldest != NULL)
-        q->counts.oldest_ms = oldest->accepted_ms;
-    return idmap_count(q->messages) > 0 ? q->counts.oldest_ms : 0;
+        q->counts.oldest_ms = qmsg_born_ms(oldest);
+    return idmap_count(q->messages) > q->later ? q->counts.oldest_ms : 0;
 }
 
 void queue_counts(struct queue *q, struct queue_counts *out)
@@ -43,6 +44,7 @@ void queue_counts(struct queue *q, struct queue_counts *out)
     out->oldest_ms = oldest;
     out->messages = idmap_count(q->messages);
     out->held = q->held;
+    out->later = q->later;
     out->recipients = atomic_load(&q->recipients);
     out->busy = q->busy;
     // Most messages have one recipient; of others with some aside a few are counted as ready.
@@ -140,7 +142,7 @@ static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
     v->tries = r->tries;
     v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) != 0;
     v->in_doubt = (r->flags & RCPT_DOUBT) != 0;
-    v->next_ms = rcpt_next_ms(m, r);
+    v->next_ms = m->later ? qmsg_send_ms(m) : rcpt_next_ms(m, r);
     v->gateway = r->last != NULL && r->last->gateway != NULL ? r->last->gateway : "";
     if (r->last != NULL)
         v->last = r->last->outcome;
@@ -172,7 +174,12 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
         busy = busy || (m->rcpts[i].flags & RCPT_BUSY) != 0;
         closing = closing || (m->rcpts[i].flags & (RCPT_CLOSING | RCPT_RETURN)) != 0;
     }
-    out->state = m->held ? "held" : busy ? "sending" : closing ? "returning" : "waiting";
+    out->send_ms = m->later ? qmsg_send_ms(m) : 0;
+    out->state = m->held    ? "held"
+                 : busy     ? "sending"
+                 : closing  ? "returning"
+                 : m->later ? "later"
+                            : "waiting";
     return true;
 }
 
@@ -240,7 +247,7 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
 
 // ---- Orders ----
 
-static void leave_lanes(struct queue *q, struct qmsg *m)
+void qmsg_leave_lanes(struct queue *q, struct qmsg *m)
 {
     for (struct leg *leg = &m->leg0; leg != NULL; leg = qmsg_next_leg(m, leg))
         leg_remove(q, leg);
@@ -253,8 +260,10 @@ static void retry_one(struct queue *q, struct qmsg *m)
         if ((m->rcpts[i].flags & RCPT_BUSY) == 0)
             m->rcpts[i].step = 0;
     }
-    if (!m->held)
+    if (!m->held && !m->later)
         heap_set(&q->due, &m->due, 0);
+    else
+        qmsg_schedule(q, m); // released, it may be for a later time
 }
 
 // Someone asked: rests end now, so that the answer is about this moment. For one message these are
@@ -310,10 +319,11 @@ bool queue_hold(struct queue *q, uint64_t id, const char *who)
     if (m == NULL)
         return false;
     q->held += !m->held;
+    q->later -= m->later && !m->held;
     m->held = true;
     xfree(qmsg_more(m)->hold_reason);
     m->more->hold_reason = xstrdup(who);
-    leave_lanes(q, m);
+    qmsg_leave_lanes(q, m);
     heap_remove(&q->due, &m->due);
     record_hold(q, m, who);
     return true;
@@ -325,6 +335,7 @@ bool queue_release(struct queue *q, uint64_t id, const char *who)
     if (m == NULL)
         return false;
     q->held -= m->held;
+    q->later += m->later && m->held;
     m->held = false;
     queue_now(q);
     // It is to be sent again: what was in doubt too long is so no more.
@@ -352,7 +363,7 @@ bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
             return false;
         }
     }
-    leave_lanes(q, m); // a notice under way may keep the message a moment longer
+    qmsg_leave_lanes(q, m); // a notice under way may keep the message a moment longer
     struct store_rcpt_result *results = xcalloc(m->count, sizeof(*results));
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {

@@ -73,6 +73,8 @@ static void compose(const struct report_input *in, enum dsn_kind kind, const str
         .content = in->content,
         .whole = in->whole,
         .arrived_ms = e->accepted_ms,
+        .release_ms = e->release_ms,
+        .hold_s = e->hold_s,
         .wall_ms = in->wall_ms,
         .offset_minutes = in->offset_minutes,
         .rcpts = rcpts,

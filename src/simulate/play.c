@@ -180,6 +180,7 @@ struct handed {
     struct envelope envelope;
     struct str content;
     uint64_t id;
+    int64_t later_ms; // to be sent so long after it comes in
 };
 
 static void hand_in(void *ctx)
@@ -194,6 +195,8 @@ static void hand_in(void *ctx)
     }
     h->id = store_next_id(store);
     h->envelope.accepted_ms = clock_wall_ms();
+    if (h->later_ms > 0)
+        h->envelope.release_ms = h->envelope.accepted_ms + h->later_ms;
     struct store_op op = {.kind = STORE_ACCEPT,
                           .id = h->id,
                           .wall_ms = h->envelope.accepted_ms,
@@ -256,6 +259,8 @@ static void one_mail(const struct yaml_node *what, const char *name)
     e->subject = str_of(name);
     e->priority = class_of(story_text(what, "class", "normal"));
     fill_headers(e, what, arena);
+    if (time_parse_span(story_text(what, "later", ""), &h.later_ms))
+        e->hold_s = (uint32_t)(h.later_ms / 1000);
     const struct yaml_node *to = yaml_get(what, "to");
     for (const struct yaml_node *n = story_first(to); n != NULL; n = story_next(to, n)) {
         struct envelope_rcpt *rcpt = envelope_add(e, arena);
@@ -317,6 +322,7 @@ struct order {
     enum verb verb;
     struct str name;
     uint64_t id;
+    int64_t in_ms; // send-at
     char text[600];
     bool ok;
 };
@@ -329,6 +335,10 @@ static void give_order(void *ctx)
     const char *next;
     switch (o->verb) {
     case VERB_RETRY: o->ok = queue_retry(q, o->id); break;
+    case VERB_NOW: o->ok = queue_send_now(q, o->id, "the story") && queue_retry(q, o->id); break;
+    case VERB_SEND_AT:
+        o->ok = queue_send_at(q, o->id, clock_wall_ms() + o->in_ms, "the story");
+        break;
     case VERB_HOLD: o->ok = queue_hold(q, o->id, "the story"); break;
     case VERB_RELEASE: o->ok = queue_release(q, o->id, "the story"); break;
     case VERB_DROP: o->ok = queue_drop(q, o->id, "the story", &err); break;
@@ -356,9 +366,9 @@ static void give_order(void *ctx)
         snprintf(o->text, sizeof(o->text), "%s", err.text);
 }
 
-static void order_one(enum verb verb, const struct yaml_node *what)
+static void order_in(enum verb verb, const struct yaml_node *what, int64_t in_ms)
 {
-    struct order o = {.verb = verb, .name = what->text, .ok = true};
+    struct order o = {.verb = verb, .name = what->text, .in_ms = in_ms, .ok = true};
     if (verb != VERB_PICK && verb != VERB_FORGET && !str_eq(what->text, STR("all"))) {
         struct tale *t = tale_named(what->text);
         if (t == NULL) {
@@ -373,6 +383,21 @@ static void order_one(enum verb verb, const struct yaml_node *what)
     if (!o.ok)
         cannot("line %u: %s", what->place.line,
                o.text[0] != '\0' ? o.text : "that mail does not wait any more");
+}
+
+static void order_one(enum verb verb, const struct yaml_node *what)
+{
+    order_in(verb, what, 0);
+}
+
+static void do_send_at(const struct yaml_node *what)
+{
+    const struct yaml_node *mail = yaml_get(what, "mail");
+    int64_t in_ms = 0;
+    if (mail == NULL || !time_parse_span(story_text(what, "in", ""), &in_ms))
+        cannot("line %u: write send-at: {mail: NAME, in: 2h}", what->place.line);
+    else
+        order_in(VERB_SEND_AT, mail, in_ms);
 }
 
 static void do_server(const struct yaml_node *what)
@@ -549,8 +574,10 @@ static void do_deed(const struct deed *d)
     case VERB_FORGET:
     case VERB_RETRY:
     case VERB_HOLD:
+    case VERB_NOW:
     case VERB_RELEASE:
     case VERB_DROP: each(d->what, d->verb); break;
+    case VERB_SEND_AT: do_send_at(d->what); break;
     case VERB_EXPECT: do_expect(d->what); break;
     case VERB_NOTE: tales_world("%.*s", STR_FMT(d->what->text)); break;
     case VERBS: break;

@@ -33,6 +33,8 @@ enum verb {
     VERB_RELOAD,
     VERB_RETRY,
     VERB_HOLD,
+    VERB_NOW,
+    VERB_SEND_AT,
     VERB_RELEASE,
     VERB_DROP,
     VERB_EXPECT,

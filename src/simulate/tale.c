@@ -225,6 +225,7 @@ static void observe(void *ctx)
     const struct heard *h = ctx;
     const struct store_op *ops = h->ops;
     size_t count = h->count;
+    char clock[32];
     for (size_t i = 0; i < count; i++) {
         const struct store_op *op = &ops[i];
         struct tale *t = by_id(op->id);
@@ -250,6 +251,14 @@ static void observe(void *ctx)
             for (size_t k = 0; k < op->more_count; k++)
                 if ((t = by_id(op->more[k])) != NULL)
                     tale_say(t, NULL, "%s", op->text != NULL ? op->text : "");
+            break;
+        case STORE_SEND_AT:
+            if (t != NULL)
+                tale_say(t, NULL, "to be sent %s%s%s",
+                         op->at_ms > op->wall_ms
+                             ? tale_clock(now() + op->at_ms - op->wall_ms, clock)
+                             : "now",
+                         op->text != NULL ? ": " : "", op->text != NULL ? op->text : "");
             break;
         case STORE_ACCEPT:
         case STORE_PRIORITY: break;

@@ -123,6 +123,7 @@ static void read_event(const struct journal_op *op, struct str transcripts, stru
         .flag = op->flag,
         .value = op->value,
         .text = op->text,
+        .at_ms = op->at_ms,
     };
     if (op->kind != STORE_RESULT)
         return;

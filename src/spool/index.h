@@ -18,6 +18,7 @@ enum index_event_kind { // the numbers of enum store_op_kind, because that is wh
     INDEX_HOLD = STORE_HOLD,      // or release: see `flag`
     INDEX_NOTE = STORE_NOTE,
     INDEX_PRIORITY = STORE_PRIORITY,
+    INDEX_SEND_AT = STORE_SEND_AT,
 };
 
 struct index_event {
@@ -29,7 +30,8 @@ struct index_event {
     size_t result_count;
     bool flag;       // HOLD: true: hold, false: release
     int value;       // PRIORITY
-    struct str text; // HOLD, NOTE: the reason
+    struct str text; // HOLD, NOTE, SEND_AT: the reason
+    int64_t at_ms;   // SEND_AT: not to be sent before
 };
 
 // Everything borrowed from the arena of the query.

@@ -23,11 +23,12 @@
 //
 //   operation: u8 kind, u32 length, then
 //     ACCEPT    u64 id, i64 wall, u8 flags (1 body in its own file, 2 moved, 4 held, 8 states
-//               follow, 32 causes follow), i32 priority, u64 body size, u32 body CRC, u32
-//               recipients, text envelope, then with flag 8 for each recipient: u8 state, u16
-//               tries, i64 next; then with flag 32: text reason of the hold, u32 troubles, of each:
-//               text gateway, i64 in doubt until (0: not), outcome; then for each recipient u32:
-//               which of them from 1 on, 0: none
+//               follow, 16 time of sending follows, 32 causes follow), i32 priority, u64 body size,
+//               u32 body CRC, u32 recipients, text envelope, then with flag 8 for each recipient:
+//               u8 state, u16 tries, i64 next; then with flag 16: i64 not to be sent before; then
+//               with flag 32: text reason of the hold, u32 troubles, of each: text gateway, i64 in
+//               doubt until (0: not), outcome; then for each recipient u32: which of them from 1
+//               on, 0: none
 //     RESULT    u64 id, i64 wall, text gateway, text facts, u32 count, then for each:
 //               u32 recipient, u8 state, u16 tries, i64 next, outcome; at the end, when some are
 //               in doubt: i64 until when
@@ -36,6 +37,7 @@
 //     NOTES     u64 id, i64 wall, u8 0, i32 0, text text, text further messages: of each how far
 //     its
 //               id is from the one before, 7 bits to a byte, lowest first, bit 7: more follow
+//     SEND_AT   u64 id, i64 wall, u8 0, i32 0, text text, i64 not to be sent before
 //     others    u64 id, i64 wall, u8 flag, i32 value, text text
 //
 // Invariants
@@ -61,8 +63,14 @@
 static const char segment_magic[8] = "WAYPOST\n";
 static const char frame_magic[4] = "WPF1";
 enum { VERSION = 1 };
-enum { ACCEPT_OWN_FILE = 1, ACCEPT_MOVED = 2, ACCEPT_HELD = 4, ACCEPT_STATES = 8 };
-enum { ACCEPT_CAUSES = 32 };
+enum {
+    ACCEPT_OWN_FILE = 1,
+    ACCEPT_MOVED = 2,
+    ACCEPT_HELD = 4,
+    ACCEPT_STATES = 8,
+    ACCEPT_SEND_AT = 16,
+    ACCEPT_CAUSES = 32,
+};
 enum { OUTCOME_RELAYED = 1, OUTCOME_IN_DOUBT = 2, OUTCOME_SAME_TROUBLE = 4 };
 enum {
     STATE_BYTES = 11,
@@ -254,6 +262,7 @@ bool journal_put_accept(struct buf *meta, const struct journal_op *op,
     buf_put_u8(meta,
                (uint8_t)((op->own_file ? ACCEPT_OWN_FILE : 0) | (op->moved ? ACCEPT_MOVED : 0) |
                          (op->held ? ACCEPT_HELD : 0) | (states != NULL ? ACCEPT_STATES : 0) |
+                         (op->send_ms != 0 ? ACCEPT_SEND_AT : 0) |
                          (has_causes(op, states) ? ACCEPT_CAUSES : 0)));
     buf_put_u32(meta, (uint32_t)op->priority);
     buf_put_u64(meta, op->body_size);
@@ -265,6 +274,8 @@ bool journal_put_accept(struct buf *meta, const struct journal_op *op,
         buf_put_u16(meta, states[i].tries);
         buf_put_u64(meta, (uint64_t)states[i].next_ms);
     }
+    if (op->send_ms != 0)
+        buf_put_u64(meta, (uint64_t)op->send_ms);
     if (has_causes(op, states))
         put_causes(meta, op, states);
     return end_op(meta, start);
@@ -330,6 +341,8 @@ bool journal_put_op(struct buf *meta, const struct store_op *op)
     }
     if (op->kind == STORE_NOTES)
         put_more(meta, op);
+    if (op->kind == STORE_SEND_AT)
+        buf_put_u64(meta, (uint64_t)op->at_ms);
     return end_op(meta, start);
 }
 
@@ -355,6 +368,10 @@ static bool get_accept(struct str in, uint64_t *body_at, struct journal_op *op)
         op->states = str_make(in.ptr, (size_t)op->count * STATE_BYTES);
         in = str_make(in.ptr + op->states.len, in.len - op->states.len);
     }
+    uint64_t send_ms = 0;
+    if ((flags & ACCEPT_SEND_AT) != 0 && !str_get_u64(&in, &send_ms))
+        return false;
+    op->send_ms = (int64_t)send_ms;
     if ((flags & ACCEPT_CAUSES) != 0) {
         if (!str_get_str(&in, &op->reason))
             return false;
@@ -383,6 +400,12 @@ static bool get_rest(struct str in, struct journal_op *op)
         return false;
     op->flag = flag != 0;
     op->value = (int32_t)value;
+    if (op->kind == STORE_SEND_AT) {
+        uint64_t at_ms;
+        if (!str_get_u64(&in, &at_ms))
+            return false;
+        op->at_ms = (int64_t)at_ms;
+    }
     return op->kind != STORE_NOTES || str_get_str(&in, &op->more);
 }
 
@@ -399,7 +422,7 @@ int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_o
         struct str in = str_make(meta->ptr, len);
         meta->ptr += len;
         meta->len -= len;
-        if (kind > STORE_NOTES)
+        if (kind > STORE_SEND_AT)
             continue;
         *op_out = (struct journal_op){.kind = kind};
         if (!str_get_u64(&in, &op_out->id) || !str_get_u64(&in, &wall_ms) || op_out->id == 0)

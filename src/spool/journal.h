@@ -77,6 +77,7 @@ struct journal_op {
     struct str packed;
     bool has_states;
     struct str states;   // read with journal_next_state
+    int64_t send_ms;     // 0: as the envelope says
     struct str reason;   // of the hold
     struct str troubles; // of the states; read with journal_troubles
     // RESULT
@@ -89,6 +90,8 @@ struct journal_op {
     struct str text;
     // NOTES: the further messages; read with journal_next_id, beginning with `id`
     struct str more;
+    // SEND_AT
+    int64_t at_ms;
 };
 
 // Appends one operation. An ACCEPT needs packed, count and the body fields; `states` (may be NULL)

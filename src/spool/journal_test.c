@@ -36,8 +36,10 @@ static void test_accept(void **state)
                             .packed = STR("packed envelope")};
     assert_true(journal_put_accept(&meta, &op, states));
     op.own_file = true;
+    op.send_ms = 1795252020123;
     assert_true(journal_put_accept(&meta, &op, NULL));
     op.own_file = false;
+    op.send_ms = 0;
     assert_true(journal_put_accept(&meta, &op, NULL));
     struct str in = buf_str(&meta);
     uint64_t body_at = 0;
@@ -56,7 +58,7 @@ static void test_accept(void **state)
         assert_int_equal(s.next_ms, states[i].next_ms);
     }
     assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
-    assert_true(got.own_file && !got.has_states);
+    assert_true(got.own_file && !got.has_states && got.send_ms == 1795252020123);
     assert_int_equal(body_at, 104); // of the first alone, padded
     assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
     assert_int_equal(got.body_at, 104);
@@ -116,6 +118,11 @@ static void test_result(void **state)
     assert_false(journal_next_result(&got.results, &back));
     assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
     assert_true(str_eq(got.text, STR("a note")));
+    struct store_op at = {.kind = STORE_SEND_AT, .id = 3, .at_ms = 1795252020123, .text = "me"};
+    assert_true(journal_put_op(&meta, &at));
+    in = str_make(meta.data + (in.ptr - meta.data), meta.len - (size_t)(in.ptr - meta.data));
+    assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
+    assert_true(got.at_ms == 1795252020123 && str_eq(got.text, STR("me")));
     buf_free(&meta);
 }
 

@@ -13,6 +13,7 @@ struct live_table {
     struct idmap *ids;
     struct idmap *states;  // of those that were tried
     struct idmap *reasons; // of those on hold: text
+    struct idmap *times;   // struct live_times, of those that have them
     struct troubles *troubles;
     struct live **chunks;
     size_t chunk_count, chunk_cap;
@@ -29,6 +30,7 @@ struct live_table *live_table_new(struct segments *set)
     t->states = idmap_new();
     t->reasons = idmap_new();
     t->troubles = troubles_new();
+    t->times = idmap_new();
     return t;
 }
 
@@ -47,6 +49,10 @@ void live_table_free(struct live_table **table)
         xfree(reason);
     idmap_free(&t->reasons);
     troubles_free(&t->troubles);
+    struct live_times *times;
+    for (pos = 0; (times = idmap_next(t->times, &pos)) != NULL;)
+        xfree(times);
+    idmap_free(&t->times);
     for (size_t i = 0; i < t->chunk_count; i++)
         xfree(t->chunks[i]);
     xfree(t->chunks);
@@ -77,6 +83,23 @@ static void hold(struct live_table *t, struct live *l, bool held, struct str rea
     l->held = held;
     if (held && reason.len > 0)
         idmap_put(t->reasons, l->id, xstrndup(reason.ptr, reason.len));
+}
+
+struct live_times live_times(const struct live_table *table, const struct live *live)
+{
+    if (!live->timed)
+        return (struct live_times){0};
+    return *(const struct live_times *)idmap_get(table->times, live->id);
+}
+
+static struct live_times *make_times(struct live_table *t, struct live *l)
+{
+    if (l->timed)
+        return idmap_get(t->times, l->id);
+    struct live_times *times = xcalloc(1, sizeof(*times));
+    idmap_put(t->times, l->id, times);
+    l->timed = true;
+    return times;
 }
 
 static struct store_rcpt_state *make_states(struct live_table *t, struct live *l)
@@ -149,6 +172,8 @@ static void free_entry(struct live_table *t, struct live *l)
     if (l->tried)
         xfree(idmap_del(t->states, l->id));
     hold(t, l, false, STR(""));
+    if (l->timed)
+        xfree(idmap_del(t->times, l->id));
     *l = (struct live){0};
     l->next_free = t->free;
     t->free = l;
@@ -186,7 +211,7 @@ void live_remove(struct live_table *table, struct live *l)
 // The conductor knows three; what else was asked for is kept as the nearest that fits.
 static void set_priority(struct live *l, int priority)
 {
-    l->priority = priority < -16 ? -16 : priority > 15 ? 15 : priority;
+    l->priority = priority < -8 ? -8 : priority > 7 ? 7 : priority;
 }
 
 static struct live *accept(struct live_table *t, const struct journal_op *op, uint64_t segment,
@@ -221,6 +246,8 @@ static struct live *accept(struct live_table *t, const struct journal_op *op, ui
         journal_troubles(op, t->troubles, to);
     }
     hold(t, l, op->held, op->reason);
+    if (op->send_ms != 0)
+        make_times(t, l)->send_ms = op->send_ms;
     enter_segment(t, l);
     return l;
 }
@@ -302,6 +329,7 @@ struct live *live_apply(struct live_table *table, const struct journal_op *op, u
             end_doubts(table, l, op->wall_ms);
         break;
     case STORE_PRIORITY: set_priority(l, op->value); break;
+    case STORE_SEND_AT: make_times(table, l)->send_ms = op->at_ms; break;
     case STORE_ACCEPT:
     case STORE_NOTE:
     case STORE_NOTES: break;

@@ -17,10 +17,16 @@ struct live {
     };
     uint32_t weight;     // bytes of the frame that are its own, in the same units
     uint32_t count : 24; // recipients
-    int32_t priority : 5;
+    int32_t priority : 4;
     uint32_t held : 1;
     uint32_t own_file : 1;
     uint32_t tried : 1; // its recipients have states
+    uint32_t timed : 1; // it has live_times
+};
+
+// Of few messages, changed since they were accepted.
+struct live_times {
+    int64_t send_ms; // not to be sent before; 0: as the envelope says
 };
 
 struct live_table;
@@ -33,6 +39,7 @@ struct live *live_get(const struct live_table *table, uint64_t id);
 struct live *live_get_next(const struct live_table *table, size_t *pos, uint64_t id);
 // Of its recipients; NULL: all waiting, never tried.
 struct store_rcpt_state *live_states(const struct live_table *table, const struct live *live);
+struct live_times live_times(const struct live_table *table, const struct live *live);
 size_t live_count(const struct live_table *table);
 uint64_t live_bytes(const struct live_table *table);
 // In about the order of acceptance; start with *pos = 0, until NULL. Removing while walking is

@@ -277,6 +277,7 @@ static void hand_over(void *ctx, const struct scan_frame *f)
         struct str reason = live_reason(r->store->live, live);
         m->hold_reason = reason.len > 0 ? reason.ptr : NULL;
         m->priority = live->priority;
+        m->send_ms = live_times(r->store->live, live).send_ms;
         const struct store_rcpt_state *states = live_states(r->store->live, live);
         m->maybe_repeated = !r->store->was_clean && was_due(live, states, r->now_ms);
         if (states != NULL) {

@@ -75,6 +75,7 @@ enum store_op_kind {
     STORE_NOTE,     // text for the timeline only
     STORE_PRIORITY, // `flag` unused, `value` the new priority
     STORE_NOTES,    // one note in the timeline of many: `id` and, rising from there, `more`
+    STORE_SEND_AT,  // `at_ms`: not to be sent before, and its age counts from then
 };
 
 struct store_op {
@@ -96,6 +97,8 @@ struct store_op {
     bool flag;
     int value;
     const char *text; // reason or note, may be NULL
+    // SEND_AT
+    int64_t at_ms;
     // NOTES
     const uint64_t *more;
     size_t more_count;
@@ -143,6 +146,7 @@ struct store_message {
     bool maybe_repeated; // the last run ended uncleanly while this may have been on its way out (in
                          // doubt)
     int priority;
+    int64_t send_ms;   // not to be sent before; 0: as the envelope says
     struct str packed; // envelope_unpack
     size_t count;      // recipients
     struct store_rcpt_state {

@@ -26,6 +26,7 @@ struct model {
     size_t size, count;
     bool live, held, known; // known: the conductor has it
     int priority;
+    int64_t send_ms;
     struct store_rcpt_state states[COUNT_MAX];
     unsigned told[COUNT_MAX]; // the number in its last trouble's text
     int64_t doubt_ms[COUNT_MAX];
@@ -174,6 +175,7 @@ static void on_adopt(void *ctx, struct store_message *m)
     assert_int_equal(m->count, model->count);
     assert_int_equal(m->held, model->held);
     assert_int_equal(m->priority, model->priority);
+    assert_int_equal(m->send_ms, model->send_ms);
     assert_int_equal(m->body.size, model->size);
     for (size_t i = 0; i < m->count; i++) {
         struct store_rcpt_state none = {0}, *have = m->rcpts != NULL ? &m->rcpts[i] : &none;
@@ -385,7 +387,7 @@ static void random_result(struct model *m)
 static void random_op(void)
 {
     struct model *m = NULL;
-    uint64_t what = dice(10);
+    uint64_t what = dice(11);
     for (int i = 0; i < 20 && t.count > 0; i++) {
         m = &t.models[dice(t.count)];
         if (m->live && m->known) // nobody can know of it before it was accepted
@@ -409,6 +411,9 @@ static void random_op(void)
     } else if (what == 5) {
         m->priority = (int)dice(3);
         commit(&(struct store_op){.kind = STORE_PRIORITY, .id = m->id, .value = m->priority}, 1);
+    } else if (what == 6) {
+        m->send_ms = 1 + (int64_t)dice(1000000);
+        commit(&(struct store_op){.kind = STORE_SEND_AT, .id = m->id, .at_ms = m->send_ms}, 1);
     } else {
         random_result(m);
     }
