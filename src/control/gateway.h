@@ -9,10 +9,10 @@ enum { GATEWAYS_SHOWN = 200 };
 struct gateways {
     size_t count;
     struct queue_gateway_view *views;
-    const char *active; // ordinary mail would take it now; NULL: none
-    char why[QUEUE_WHY];      // why it, or why none
-    const char *picked; // by hand; NULL: none
-    int64_t until_ms;   // the pick holds until then; 0: no end by time
+    const char *active;  // ordinary mail would take it now; NULL: none
+    char why[QUEUE_WHY]; // why it, or why none
+    const char *picked;  // by hand; NULL: none
+    int64_t until_ms;    // the pick holds until then; 0: no end by time
 };
 void gateways_look(struct reply *r, struct gateways *out); // in the reply's arena
 

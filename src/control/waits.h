@@ -11,7 +11,7 @@ struct waits {
     struct wait_group {
         const char *why; // "for company: not on network office", in the reply's arena
         uint64_t recipients;
-        int64_t until_ms; // wall clock: when the first of them is looked at again; 0: by no clock
+        int64_t until_ms;  // wall clock: when the first of them is looked at again; 0: by no clock
     } groups[WAIT_GROUPS]; // as met; what fits in none is left out
 };
 // Those under way at this moment, and what is held, are not in it.

@@ -52,7 +52,7 @@ struct deliver_job {
     bool dsn_passed; // out: the next hop took over the DSN parameters (RFC 3461), success notices
                      // are its task
     uint64_t server_size; // out: the largest message the next hop takes (RFC 1870), 0: not said
-    char facts[160]; // out: "192.0.2.1:587 TLSv1.3 ... verified, login, 3 rcpt, 210 ms"
+    char facts[160];      // out: "192.0.2.1:587 TLSv1.3 ... verified, login, 3 rcpt, 210 ms"
     struct buf
         transcript; // out: the dialogue ("<- 220 ...", "-> EHLO ..."), secrets masked, max 16 KiB
     bool want_transcript; // kept anyway when the outcome is not OK

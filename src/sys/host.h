@@ -19,8 +19,9 @@ bool host_owns(const struct net_addr *addr);
 void host_moved(void); // they have changed: the next host_owns looks anew
 // Readiness and status for a service manager (sd_notify protocol); nothing when there is none.
 void host_notify(const char *state);
-// Sockets passed by a service manager (sd_listen_fds). The caller owns what is returned, a duplicate:
-// each loop listens with one of its own, and an address that is configured anew finds it again.
+// Sockets passed by a service manager (sd_listen_fds). The caller owns what is returned, a
+// duplicate: each loop listens with one of its own, and an address that is configured anew finds it
+// again.
 int host_passed_socket(const struct net_addr *at); // fd or -1
 // After start: no core dumps with secrets, no new privileges. Best effort; says in err what could
 // not be done.
