@@ -16,6 +16,7 @@ from lib.wait import free_port, until
 from lib.waypost import Line
 
 HERE = pathlib.Path(__file__).parent
+LATE = 5  # seconds until the sink has written down what it was sent: it may be short of CPU
 Copy = collections.namedtuple("Copy", "answered time rcpts size")
 
 
@@ -187,7 +188,7 @@ def judge(load, sink, waypost, kills=(), seconds=60, history=True):
         found = sorted(copies[mail.token], key=lambda c: c.time)
         for one, two in zip(found, found[1:]):
             # What was in the sink's socket at the kill is written down a little later.
-            assert not one.answered or any(one.time - 1 < k < two.time for k in kills), \
+            assert not one.answered or any(one.time - LATE < k < two.time for k in kills), \
                 f"{mail.token} {mail.id} came {len(found)} times for no reason: {found}"
         if mail.id:
             said = waypost.run("log", mail.id, "--json")

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from lib.mail import from_token, lf, message, name_of, token
-from lib.wait import until
+from lib.wait import PATIENCE, until
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_without_a_daemon_commands_say_what_to_do(make):
 
 def test_stop_ends_in_order(site):
     site.waypost.run("stop", check=0)
-    assert site.waypost.process.wait(20) == 0
+    assert site.waypost.process.wait(PATIENCE) == 0
 
 
 # ---- configuration ----

@@ -9,7 +9,7 @@ import pytest
 
 from lib import peer as scripted
 from lib.mail import message, name_of
-from lib.wait import free_port, until
+from lib.wait import PATIENCE, free_port, until
 
 SOON = {"retry": ["1s"]}
 
@@ -31,7 +31,7 @@ def test_clients_find_it_by_each_name_of_this_machine(make):
     w = make.waypost({"p": p.gateway()}, listeners={"local": {"address": [f"127.0.0.1:{port}", f"[::1]:{port}"]}})
     for host in ("localhost", "127.0.0.1", "::1"):
         sent = message()
-        with smtplib.SMTP(host, port, timeout=10) as client:
+        with smtplib.SMTP(host, port, timeout=PATIENCE) as client:
             client.sendmail("a@client.test", "b@sink.test", sent)
         p.await_message(name_of(sent))
 
@@ -52,7 +52,7 @@ def test_a_gateway_whose_name_is_not_found_waits_for_it(make, tmp_path):
     def once_more():
         w.send(message())
         return first.kept
-    until("the name is found", once_more, 20, step=0.3)
+    until("the name is found", once_more, step=0.3)
     until("it is no longer complained of", lambda: "gate.test" not in w.run("status", check=0).out)
 
 
@@ -135,7 +135,7 @@ def test_after_so_many_tries_the_gateway_then_the_sender(make):
     assert sum(c.startswith(b"RCPT") for s in first.sessions for c in s.commands) == 2
     second.on["RCPT"] = "450 4.2.0 not here either"
     w.send(message())
-    assert b"not " in back.await_message(seconds=30).data
+    assert b"not " in back.await_message().data
 
 
 def test_mail_is_given_up_by_its_age(make):
@@ -172,10 +172,12 @@ def test_a_gateway_takes_no_more_than_its_rate(make):
     p, times = make.peer(), []
     w = make.waypost({"p": p.gateway(limits={"rate": "3/s"})})
     p.on["MAIL"] = lambda s, line: times.append(time.monotonic())
+    began = time.monotonic()
     for _ in range(8):
         w.send(message())
     p.wait("all", lambda: len(p.kept) == 8)
-    assert all(late - early > 0.9 for early, late in zip(times, times[3:]))
+    # From the beginning, not from each other: any of them may be seen late.
+    assert all(at - began > 0.9 * (i // 3) for i, at in enumerate(times))
 
 
 # ---- what is said ----
@@ -235,7 +237,7 @@ def test_the_queue_says_how_often_it_tried_and_why_not(make):
 def test_urgent_mail_overtakes(make):
     """MT-PRIORITY (RFC 6710), at a gateway that takes one message at a time."""
     p, all_there = make.peer(), threading.Event()
-    p.on["MAIL"] = lambda s, line: all_there.wait(20) and None
+    p.on["MAIL"] = lambda s, line: all_there.wait(PATIENCE) and None
     w = make.waypost({"p": p.gateway(limits={"connections": 1})})
     for _ in range(20):
         w.send(message(name="bulk"), mail="MT-PRIORITY=-4")

@@ -43,7 +43,8 @@ def test_folders(site):
     unreturned = w.send(message(), rcpt="nobody@sink.test", sender="")
     waiting = w.send(message(), rcpt="later@sink.test")
     held, deleted = (w.send(message(), rcpt="later@sink.test") for _ in range(2))
-    until("all were tried", lambda: len(w.find("deferred")) >= 3 and w.find("held", id=bad))
+    until("all were tried", lambda: len(w.find("deferred")) >= 3 and w.find("held", id=bad) and w.find("relayed", id=sent))
+    w.await_event("refused", id=unreturned)
     w.run("queue", "hold", held, "--reason", "ask Bob", check=0)
     w.run("queue", "drop", deleted, check=0)
     until("it is returned", lambda: bounced in ids(w, "log", "--folder", "bounced"))
@@ -87,6 +88,8 @@ def test_messages_as_files(site, tmp_path):
     w = site.waypost
     small, large = message(), message(body=b"0123456789abcdef\r\n" * 100_000)
     first, second = w.send(small, rcpt="later@sink.test"), w.send(large, rcpt="later@sink.test")
+    for mail in (first, second):
+        w.await_event("deferred", id=mail)
     w.run("queue", "hold", second, check=0)
     to = tmp_path / "out"
     assert w.run("queue", "export", first, "--to", str(to), check=0).out == f"{to}/{first}.eml\n"

@@ -29,9 +29,8 @@ def site(make):
 
 def goes_by(site):
     sent = message()
-    site.waypost.send(sent)
-    return until("some gateway has it", lambda: next(
-        (n for n, p in (("first", site.one), ("second", site.two), ("far", site.far)) if p.named(name_of(sent))), None))
+    site.waypost.await_event("relayed", id=site.waypost.send(sent))
+    return next(n for n, p in (("first", site.one), ("second", site.two), ("far", site.far)) if p.named(name_of(sent)))
 
 
 # ---- The choice by hand ----

@@ -63,7 +63,7 @@ def test_mail_goes_back_to_the_first_when_it_is_well_again(two):
         w.send(sent)
         until("delivery", lambda: first.named(name_of(sent)) or second.named(name_of(sent)))
         return first.messages
-    until("the first choice is used again", once_more, 20, step=0.2)
+    until("the first choice is used again", once_more, step=0.2)
     w.await_event("recovered", "first")
 
 
@@ -342,7 +342,7 @@ def test_a_server_has_the_time_it_is_given(make, step):
     w = make.waypost({"slow": slow.gateway(priority="high", limits={"timeout": "1s"}), "well": well.gateway()})
     sent = message()
     id = w.send(sent)
-    well.await_message(name_of(sent), seconds=10)
+    well.await_message(name_of(sent))
     w.await_event("relayed", id=id)
     assert slow.messages == []
 
@@ -356,7 +356,7 @@ def test_a_full_port_of_silence_does_not_hold_up_others(make):
         w.send(message(), rcpt="x@silent.test")
     sent = message()
     w.send(sent)
-    well.await_message(name_of(sent), seconds=10)
+    well.await_message(name_of(sent))
     w.kill()  # an orderly end would wait for the silent ones
 
 

@@ -5,10 +5,10 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import stat
 import subprocess
-import time
 
 import pytest
 
@@ -37,7 +37,7 @@ class Box:
         file.write_bytes(text.encode() if isinstance(text, str) else text)
         return file
 
-    def run(self, *args, check=None, wrap=(), seconds=60):
+    def run(self, *args, check=None, wrap=(), seconds=120):
         argv = [*wrap, BINARY, "import", "--home", self.home, "--root", self.root, *args]
         done = subprocess.run(argv, capture_output=True, timeout=seconds, env=ENV, stdin=subprocess.DEVNULL)
         done.out, done.err = done.stdout.decode(), done.stderr.decode()
@@ -305,7 +305,7 @@ def test_s_nail_agrees(tmp_path):
     def asked(*args):
         names = "mta from smtp-auth-user smtp-auth-password smtp-use-starttls"
         done = subprocess.run(["s-nail", "-:u", *args, "-#", "-Y", f"varshow {names}", "-Y", "x"], env=env,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         return dict(re.findall(r"set ([\w-]+)(?:=(.*))?$", done.stdout, re.M)), done.stderr
 
     theirs, said = asked()
@@ -567,6 +567,12 @@ def test_usage(box):
 GARBAGE = os.urandom(1000) * 10000
 
 
+def cpu_seconds():
+    """Of the programs that ended so far: what else the machine does is not counted."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("program", EXPECTED)
 def test_garbage(program, tmp_path):
     """Each file of a sample as 10 MB of garbage, as text without line ends, cut in the middle, as a directory, as a pipe."""
@@ -576,7 +582,7 @@ def test_garbage(program, tmp_path):
         target = tmp_path / rel
         target.parent.mkdir(parents=True, exist_ok=True)
         for how in range(6):
-            begin = time.monotonic()
+            begin = cpu_seconds()
             text = source.read_bytes()
             if how == 0:
                 target.write_bytes(GARBAGE)
@@ -591,7 +597,7 @@ def test_garbage(program, tmp_path):
             else:
                 os.mkfifo(target)
             done = box.run("--from", program)
-            assert done.returncode in (0, 69) and time.monotonic() - begin < 20, (rel, how)
+            assert done.returncode in (0, 69) and cpu_seconds() - begin < 20, (rel, how)
             if how in (0, 4, 5) and done.returncode == 69 and len(files) == 1:
                 assert "left to you" in done.out
             target.rmdir() if how == 4 else target.unlink()
@@ -608,9 +614,9 @@ def test_loops(box):
     box.put("/etc/postfix/main.cf", "a = $b\nb = $a $a\nrelayhost = $a[smtp.example.org]\n")
     os.symlink(".msmtprc", box.home / ".msmtprc")
     os.symlink("/", box.home / ".thunderbird")
-    begin = time.monotonic()
+    begin = cpu_seconds()
     out = box.run(check=0).out
-    assert time.monotonic() - begin < 20
+    assert cpu_seconds() - begin < 20
     assert out.count("too deep") >= 3 and "example-org" in out
     assert re.search(r"\.msmtprc: .*(link|loop)", out, re.I)
 

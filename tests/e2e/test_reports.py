@@ -164,7 +164,7 @@ def test_without_return_to_sender_failed_mail_is_held(make):
     w = make.waypost({"up": up.gateway()}, queue={"return_to_sender": False})
     id = w.send(message())
     w.await_event("refused", id=id)
-    until("it is held", lambda: [m for m in w.queue() if m["id"] == id and m["state"] == "held"], seconds=5)
+    until("it is held", lambda: [m for m in w.queue() if m["id"] == id and m["state"] == "held"])
 
 
 def test_a_large_original_is_cut(site):

@@ -2,6 +2,7 @@
 """The way to a gateway: through a real SOCKS5 proxy (microsocks), from a source address, through an interface, to pinned
 addresses. The daemon knows no name here; whoever looks one up is the proxy."""
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -22,6 +23,11 @@ class Proxy:
     def start(self):
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
+        until("the proxy listens", self.listens)
+
+    def listens(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self):
         if self.process is not None:
@@ -92,7 +98,7 @@ def test_mail_waits_for_a_proxy_that_is_away(make, proxy, tmp_path):
     w.send(sent)
     w.await_event("resting", "SOCKS proxy: connection refused")
     way.start()
-    p.await_message(name_of(sent), seconds=60)
+    p.await_message(name_of(sent))
 
 
 def test_pinned_addresses_source_and_interface(make, tmp_path):

@@ -14,7 +14,7 @@ import threading
 import time
 
 from .mail import name_of
-from .wait import PATIENCE
+from .wait import PATIENCE, free_port
 
 CLOSE = object()  # end the connection
 RESET = object()  # end it with RST
@@ -98,9 +98,9 @@ class Session:
 
 
 class Peer:
-    def __init__(self, port=0, lmtp=False, ehlo=None, tls=None, host="127.0.0.1", receive_buffer=None):
+    def __init__(self, port=None, lmtp=False, ehlo=None, tls=None, host="127.0.0.1", receive_buffer=None):
         self.lmtp, self.ehlo, self.tls = lmtp, list(EHLO if ehlo is None else ehlo), tls
-        self.host, self.port, self.receive_buffer = host, port, receive_buffer
+        self.host, self.port, self.receive_buffer = host, port or free_port(), receive_buffer
         self.on = {}
         self.messages, self.kept, self.sessions = [], [], []
         self.changed = threading.Condition()
@@ -117,7 +117,6 @@ class Peer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
         self.listener.bind((self.host, self.port))
         self.listener.listen(512)
-        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
         return self
 

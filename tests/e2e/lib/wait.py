@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """Waiting for something to become true, with a deadline and never longer than needed."""
 import os
+import pathlib
 import socket
 import time
 
@@ -20,10 +21,35 @@ def until(what, check, seconds=PATIENCE, step=0.01):
         step = min(step * 1.3, 0.1)
 
 
+def _ports():
+    """Below those the kernel gives to connections: else one of these may have the port when it is needed, or a connection
+    to a closed port meets itself. A block belongs to one process, by a name that ends with it."""
+    top = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for block in range(10000, min(top, 32000) - PORTS + 1, PORTS):
+        mine = socket.socket(socket.AF_UNIX)
+        try:
+            mine.bind(f"\0waypost-test-ports-{block}")
+        except OSError:
+            mine.close()
+            continue
+        _blocks.append(mine)
+        yield from range(block, block + PORTS)
+
+
+PORTS = 500
+_blocks, _given = [], _ports()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nobody listens at, nor will; each is given once."""
+    for port in _given:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError("no free ports are left below those of the kernel")
 
 
 def answers(port, banner=b"220", host="127.0.0.1"):
