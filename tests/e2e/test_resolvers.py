@@ -9,7 +9,7 @@ from lib.mail import message, name_of
 from lib.names import Names
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root for a mount namespace and port 53")
-OLD, NEW = "127.0.77.1", "127.0.77.2"
+OLD, NEW = (f"127.77.{os.getpid() % 250}.{n}" for n in (1, 2))  # another run has others
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ The packages exclude each other, so none is installed: each is unpacked into a c
 the machine's own files by an overlay in a mount and process namespace of its own. What they
 deliver is in maildirs under `mail`, seen from both sides. The end of the process ends the namespace.
 """
+import fcntl
 import os
 import pathlib
 import shutil
@@ -36,9 +37,15 @@ exec chroot "$TOP/root" /bin/sh -c "$INSIDE"
 def unpacked(name, packages):
     """The tree of these packages together, from the cache or Debian's archive."""
     tree = CACHE / name
-    if tree.exists():
-        return tree
     CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:  # another run may be at it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.exists():
+            unpack(name, packages, tree)
+    return tree
+
+
+def unpack(name, packages, tree):
     work = pathlib.Path(tempfile.mkdtemp(prefix=name + ".", dir=CACHE))
     subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *packages],
                    cwd=work, check=True)
@@ -51,7 +58,6 @@ def unpacked(name, packages):
         shutil.rmtree(new / "lib")
     new.rename(tree)
     shutil.rmtree(work)
-    return tree
 
 
 class Mta:
