@@ -140,7 +140,7 @@ static void by_reload(void)
 {
     struct conf *conf = read_conf("gateways:\n  one: {url: \"smtp://127.0.0.1:9\"}\n");
     bench.beat_us = clock_mono_us(); // reading it is another's work
-    queue_reload(bench.q, conf);
+    queue_reload(bench.q, conf, NULL);
     conf_unref(&conf);
 }
 

@@ -140,15 +140,16 @@ static bool begin_watch(struct daemon *d, struct err *err)
     return true;
 }
 
-// The captive check comes and goes with its url.
-static void change_watch(struct daemon *d)
+// The networks are judged once, by the watch, and the queue takes over what came of it. The captive
+// check comes and goes with its url.
+static void reload_place(struct daemon *d)
 {
     struct err err = {0};
-    if ((d->conf->captive_url != NULL) == (d->watch_names != NULL)) {
+    if (d->watch != NULL)
         watch_set_conf(d->watch, d->conf);
-        queue_place(d->queue, watch_now(d->watch));
+    queue_reload(d->queue, d->conf, d->watch != NULL ? watch_now(d->watch) : NULL);
+    if (d->watch != NULL && (d->conf->captive_url != NULL) == (d->watch_names != NULL))
         return;
-    }
     end_watch(d);
     if (!begin_watch(d, &err))
         log_error("network", 0, "the network is not watched any more: %s", err.text);
@@ -477,8 +478,7 @@ static void on_prepared(struct post *post)
         conf_ref(r->conf);
         conf_unref(&d->conf);
         d->conf = r->conf;
-        queue_reload(d->queue, r->conf);
-        change_watch(d);
+        reload_place(d);
         know_addresses(d);
     }
     send_all(d, r, switch_loop);

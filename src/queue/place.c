@@ -48,11 +48,10 @@ uint64_t place_holding(struct queue *q, const struct conf *conf)
     return set;
 }
 
-// `networks`: those of the configuration of now that hold.
-static void look_around(struct queue *q, uint64_t networks)
+static void look_around(struct queue *q)
 {
     const struct watch_snapshot *s = q->where;
-    q->place.networks = networks;
+    q->place.networks = s != NULL ? s->holding : 0;
     q->place.offline = s != NULL && s->offline;
     q->place.captive = s != NULL && s->captive;
     q->place.metered = s != NULL && s->metered;
@@ -107,16 +106,11 @@ static void forget_trouble(struct queue *q)
             lane_fresh(q, lane);
 }
 
-void queue_place(struct queue *q, struct watch_snapshot *now)
+void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
 {
     watch_snapshot_unref(&q->where);
     q->where = watch_snapshot_ref(now);
-    look_around(q, now->holding);
-}
-
-void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
-{
-    queue_place(q, now);
+    look_around(q);
     q->place_age++;
     if (!q->started)
         return;
@@ -230,10 +224,47 @@ static void say_change(struct queue *q, const struct plan_input *in, uint32_t be
         log_info("active", 0, "mail goes through %s: %s", now, why);
 }
 
+static int64_t next_end(int64_t sooner, int64_t end_ms, int64_t now_ms)
+{
+    return end_ms > now_ms && end_ms < sooner ? end_ms : sooner;
+}
+
+// The plan is pure, and this is all of its input that can change.
+static bool chosen_may_differ(struct queue *q)
+{
+    size_t bytes = q->conf->gateway_count * sizeof(*q->gateways);
+    return q->chosen_from.gateways == NULL || q->chosen_from.conf_age != q->conf_age ||
+           q->chosen_from.minute_of_week != q->minute_of_week ||
+           q->now_ms < q->chosen_from.from_ms || q->now_ms >= q->chosen_from.until_ms ||
+           memcmp(&q->chosen_from.place, &q->place, sizeof(q->place)) != 0 ||
+           memcmp(q->chosen_from.gateways, q->gateways, bytes) != 0;
+}
+
+static void keep_chosen_from(struct queue *q)
+{
+    size_t n = q->conf->gateway_count;
+    int64_t until = INT64_MAX;
+    xfree(q->chosen_from.gateways);
+    q->chosen_from.gateways = xcalloc(n, sizeof(*q->gateways));
+    memcpy(q->chosen_from.gateways, q->gateways, n * sizeof(*q->gateways));
+    memcpy(&q->chosen_from.place, &q->place, sizeof(q->place));
+    q->chosen_from.conf_age = q->conf_age;
+    q->chosen_from.minute_of_week = q->minute_of_week;
+    for (size_t i = 0; i < n; i++) {
+        until = next_end(until, q->gateways[i].rest_until_ms, q->now_ms);
+        until = next_end(until, q->gateways[i].quota_until_ms[QUOTA_OTHERS], q->now_ms);
+    }
+    q->chosen_from.from_ms = q->now_ms;
+    q->chosen_from.until_ms = until;
+}
+
 static void watch_chosen(struct queue *q)
 {
     struct envelope e;
     struct plan_input in;
+    if (q->chosen_known && !chosen_may_differ(q))
+        return;
+    keep_chosen_from(q);
     ordinary(q, &e, &in);
     struct plan plan = plan_next(&in);
     uint32_t now = plan.kind == PLAN_GO ? plan.gateway : UINT32_MAX, before = q->chosen;
@@ -311,25 +342,28 @@ void place_start(struct queue *q)
     deliver_on_address(q->parts.delivers[0], q->parts.loop, on_address, q);
 }
 
-void place_reload(struct queue *q, const struct conf *before)
+void place_reload(struct queue *q, const struct conf *before, struct watch_snapshot *now)
 {
-    struct whereabouts *now = xcalloc(q->conf->gateway_count, sizeof(*now));
+    struct whereabouts *known = xcalloc(q->conf->gateway_count, sizeof(*known));
     for (size_t i = 0; i < q->conf->gateway_count; i++) {
         const struct conf_gateway *g = &q->conf->gateways[i],
                                   *old = conf_gateway_find(before, str_of(g->name));
         if (old != NULL && strcmp(old->host, g->host) == 0)
-            now[i] = q->whereabouts[old->index];
+            known[i] = q->whereabouts[old->index];
     }
     xfree(q->whereabouts);
-    q->whereabouts = now;
+    q->whereabouts = known;
     xfree(q->route_hits);
     q->route_hits = xcalloc(q->conf->route_count + 1, sizeof(*q->route_hits));
     q->chosen_known = false;
+    if (now != NULL) {
+        watch_snapshot_unref(&q->where);
+        q->where = watch_snapshot_ref(now);
+    }
     pick_reload(q, before);
     detour_bind(q);
     q->minute_of_week = place_minute(q->now_ms);
-    // The snapshot was made for the networks of before.
-    look_around(q, place_holding(q, q->conf));
+    look_around(q);
 }
 
 void place_free(struct queue *q)
@@ -337,6 +371,7 @@ void place_free(struct queue *q)
     if (q->where != NULL)
         watch_snapshot_unref(&q->where);
     detour_free(q);
+    xfree(q->chosen_from.gateways);
     xfree(q->whereabouts);
     xfree(q->route_hits);
 }

@@ -727,7 +727,7 @@ bool queue_has_room(struct queue *q, struct err *why)
     return false;
 }
 
-void queue_reload(struct queue *q, struct conf *conf)
+void queue_reload(struct queue *q, struct conf *conf, struct watch_snapshot *now)
 {
     struct plan_gateway *gateways = xcalloc(conf->gateway_count, sizeof(*gateways));
     for (size_t i = 0; i < conf->gateway_count; i++) {
@@ -744,7 +744,7 @@ void queue_reload(struct queue *q, struct conf *conf)
     queue_now(q);
     quota_bind(q);
     health_bind(q);
-    place_reload(q, before);
+    place_reload(q, before, now);
     lane_rebind(q);
     conf_unref(&before);
     queue_wake(q);

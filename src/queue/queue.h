@@ -32,15 +32,15 @@ void queue_start(struct queue *q, const struct queue_parts *parts); // parts are
 // call).
 void queue_stop(struct queue *q, void (*idle)(void *ctx), void *ctx);
 size_t queue_busy(const struct queue *q); // transactions and returns under way
-void queue_reload(struct queue *q, struct conf *conf);
+// Another configuration. `now`: the place as judged by it, which is no change of place; NULL: there
+// is nobody who watches. Referenced.
+struct watch_snapshot;
+void queue_reload(struct queue *q, struct conf *conf, struct watch_snapshot *now);
 
 // The machine is somewhere else, or is not on any network: everything that waits is planned anew,
 // in slices, what can go now first; no attempt is counted. `what` says what happened, for the log
 // and the timelines. The snapshot is referenced.
-struct watch_snapshot;
 void queue_network(struct queue *q, struct watch_snapshot *now, const char *what);
-// The same place, judged by another configuration: nothing has happened.
-void queue_place(struct queue *q, struct watch_snapshot *now);
 
 // May new mail come in? Any thread. False with why when too many recipients wait.
 bool queue_has_room(struct queue *q, struct err *why);

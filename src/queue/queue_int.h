@@ -187,6 +187,13 @@ struct queue {
     int64_t replan_ms; // mono; of the latest beginning of planning all anew; 0: it is over
     uint32_t chosen;   // the gateway ordinary mail takes, UINT32_MAX: none, or not known yet
     bool chosen_known;
+    // What `chosen` was planned from: while it is the same, so is the plan.
+    struct {
+        struct plan_gateway *gateways; // a copy; NULL: nothing was planned yet
+        struct plan_place place;
+        unsigned conf_age, minute_of_week;
+        int64_t from_ms, until_ms; // wall clock: no rest and no quota ends in between
+    } chosen_from;
     int64_t picked_until_ms; // wall clock; 0: no end by time
     uint64_t picked_place;   // watch_mark of where it was picked
     struct lane aside;
@@ -292,7 +299,7 @@ bool class_of_network(enum outcome_class class); // offline, net, dns, tls
 
 // place.c
 void place_start(struct queue *q); // what the state remembers
-void place_reload(struct queue *q, const struct conf *before);
+void place_reload(struct queue *q, const struct conf *before, struct watch_snapshot *now);
 void place_turn(struct queue *q); // picks and detours that are over, the active gateway
 uint64_t place_holding(struct queue *q, const struct conf *conf); // the networks of that one
 void place_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v); // usable, why

@@ -119,6 +119,7 @@ void world_set_certificate(const char *server_name, enum world_certificate what)
 // ended by NULL. Connections from an address that goes die with it: reset, or silent.
 void world_link_set(const char *name, const char *kind, const char *const *addresses, bool up);
 void world_link_remove(const char *name);
+void world_links_fail(unsigned times); // so often the kernel does not tell
 struct manager_state;
 void world_manager_set(const struct manager_state *state); // copied; NetworkManager says so now
 

@@ -141,6 +141,8 @@ void captive_ask(struct captive *c, bool offline)
 void captive_set_url(struct captive *c, const char *url)
 {
     unsigned port = 80;
+    if (url != NULL && c->url != NULL && strcmp(url, c->url) == 0)
+        return; // what it answered holds
     stop(c);
     xfree(c->url);
     c->url = NULL;

@@ -4,13 +4,19 @@
 #include "base/crc32c.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+static int by_index(const void *key, const void *link)
+{
+    uint32_t a = *(const uint32_t *)key, b = ((const struct link_facts *)link)->index;
+    return a < b ? -1 : a > b;
+}
 
 const struct link_facts *place_link(const struct watch_snapshot *s, uint32_t index)
 {
-    for (size_t i = 0; i < s->links.link_count; i++)
-        if (s->links.links[i].index == index)
-            return &s->links.links[i];
-    return NULL;
+    if (s->links.link_count == 0)
+        return NULL;
+    return bsearch(&index, s->links.links, s->links.link_count, sizeof(*s->links.links), by_index);
 }
 
 const struct manager_connection *place_connection_of(const struct watch_snapshot *s,
@@ -32,17 +38,16 @@ bool place_usable(const struct watch_snapshot *s, const struct link_address *a)
 
 bool place_has_way_out(const struct watch_snapshot *s)
 {
-    for (size_t i = 0; i < s->links.address_count; i++) {
-        const struct link_address *a = &s->links.addresses[i];
-        if (!place_usable(s, a))
-            continue;
-        for (size_t k = 0; k < s->links.route_count; k++) {
-            const struct link_route *r = &s->links.routes[k];
-            const struct link_facts *link = place_link(s, r->link);
-            // Any route of the family over a link that is up: a relay may be on the link itself.
-            if (r->to.family == a->addr.family && link != NULL && link->up && !link->loopback)
-                return true;
-        }
+    bool has[NET_UNIX + 1] = {false};
+    for (size_t i = 0; i < s->links.address_count; i++)
+        if (place_usable(s, &s->links.addresses[i]))
+            has[s->links.addresses[i].addr.family] = true;
+    for (size_t i = 0; i < s->links.route_count; i++) {
+        const struct link_route *r = &s->links.routes[i];
+        // Any route of the family over a link that is up: a relay may be on the link itself.
+        const struct link_facts *link = has[r->to.family] ? place_link(s, r->link) : NULL;
+        if (link != NULL && link->up && !link->loopback)
+            return true;
     }
     return false;
 }

@@ -36,6 +36,7 @@ void watch_snapshot_unref(struct watch_snapshot **sp)
     *sp = NULL;
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) > 1)
         return;
+    watch_snapshot_unref(&s->before);
     struct arena *arena = s->arena;
     arena_free(&arena);
 }
@@ -53,7 +54,16 @@ static void judge_networks(struct watch_snapshot *s, const struct conf *conf)
     }
 }
 
-static struct watch_snapshot *look(struct watch *w, int64_t mono_us)
+// Not to know is no move: what was known holds.
+static void keep_links(struct watch_snapshot *s, struct watch_snapshot *known)
+{
+    s->before = watch_snapshot_ref(known->before != NULL ? known->before : known);
+    s->links = known->links;
+    s->offline = known->offline;
+}
+
+// `keeps`: the links of before, when those of now are not to be had.
+static struct watch_snapshot *look(struct watch *w, int64_t mono_us, bool keeps)
 {
     struct arena *arena = arena_new();
     struct watch_snapshot *s = arena_alloc(arena, sizeof(*s));
@@ -63,12 +73,15 @@ static struct watch_snapshot *look(struct watch *w, int64_t mono_us)
     s->number = w->now != NULL ? w->now->number + 1 : 1;
     s->mono_us = mono_us;
     bool known = links_read(arena, &s->links, &err);
-    if (!known && !w->links_unknown)
-        log_warn("network", 0, "the addresses of this machine cannot be read: %s", err.text);
+    if (!known && (!w->links_unknown || keeps))
+        log_warn("network", 0, "the addresses of this machine cannot be read%s: %s",
+                 keeps ? ", those of before hold" : "", err.text);
     w->links_unknown = !known;
     if (w->manager != NULL)
         manager_read(w->manager, arena, &s->manager);
     s->offline = known && !place_has_way_out(s);
+    if (!known && keeps)
+        keep_links(s, w->now);
     s->metered = s->manager.metered == MANAGER_YES;
     s->captive_why = "";
     if (s->manager.captive == MANAGER_YES) {
@@ -86,10 +99,10 @@ static struct watch_snapshot *look(struct watch *w, int64_t mono_us)
 static void take(struct watch *w, bool from_captive)
 {
     bool known = !w->links_unknown;
-    struct watch_snapshot *s = look(w, clock_mono_us());
+    struct watch_snapshot *s = look(w, clock_mono_us(), false);
     struct buf what;
     if (known && w->links_unknown) {
-        // Not to know is no move: what was known holds until the next look, which is believed.
+        // Until the next look, which is believed.
         timer_start(&w->again, AGAIN_MS);
         watch_snapshot_unref(&s);
         return;
@@ -134,7 +147,7 @@ struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *name
     w->manager = manager_new(loop, on_event, w);
     if (names != NULL)
         w->captive = captive_new(loop, names, conf->captive_url, on_captive, w);
-    w->now = look(w, clock_mono_us());
+    w->now = look(w, clock_mono_us(), false);
     if (w->captive != NULL)
         captive_ask(w->captive, w->now->offline);
     return w;
@@ -167,7 +180,9 @@ void watch_set_conf(struct watch *w, struct conf *conf)
     w->conf = conf;
     if (w->captive != NULL)
         captive_set_url(w->captive, conf->captive_url);
-    struct watch_snapshot *s = look(w, clock_mono_us());
+    struct watch_snapshot *s = look(w, clock_mono_us(), true);
+    if (w->links_unknown)
+        timer_start(&w->again, AGAIN_MS);
     watch_snapshot_unref(&w->now);
     w->now = s;
 }

@@ -20,6 +20,9 @@ struct watch_network {
 struct watch_snapshot {
     atomic_uint refs;
     struct arena *arena; // owns everything below
+    // Whose links these are, when they could not be read anew for another configuration; NULL: its
+    // own. Held.
+    struct watch_snapshot *before;
     uint64_t number;     // counts changes from 1
     int64_t mono_us;     // of the event that led to it
     struct links links;
@@ -43,7 +46,9 @@ struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *name
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);
 void watch_free(struct watch **watch);
 struct watch_snapshot *watch_now(struct watch *watch);       // borrowed until the next event
-void watch_set_conf(struct watch *watch, struct conf *conf); // networks judged anew; not told
+// Networks are looked at and judged anew; not told. When the kernel does not say where the machine
+// is, what was known of it is judged by the new configuration, and the log says so.
+void watch_set_conf(struct watch *watch, struct conf *conf);
 
 // Pure: does this network hold in that situation? `why` in the arena.
 bool watch_holds(const struct conf_network *network, const struct watch_snapshot *s,

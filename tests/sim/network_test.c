@@ -185,6 +185,34 @@ static void a_connection_that_broke_by_moving_counts_for_nothing(void **state)
     assert_int_equal(waiting(), 0);
 }
 
+// The kernel may have no memory for an answer just then: that is no move, and no new place.
+static void a_reload_while_the_kernel_is_silent_stays_where_it_is(void **state)
+{
+    static const char *const at_office[] = {"10.20.1.1/16", NULL};
+    static const char here_too[] =
+        "gateways:\n  one: {url: \"smtp://10.0.0.1\", networks: [office]}\n"
+        "  two: {url: \"smtp://10.0.0.2\"}\n";
+    char conf[1000];
+    world_link_set("eth0", "", at_office, true);
+    snprintf(conf, sizeof(conf), HEAD PLACES "%s", here_too);
+    start(conf);
+    assert_string_equal(active(), "one");
+    world_links_fail(1);
+    snprintf(conf, sizeof(conf),
+             HEAD "networks:\n  home: {address: [192.168.178.0/24]}\n"
+                  "  office: {address: [10.20.0.0/16]}\n%s",
+             here_too);
+    reload(conf);
+    assert_string_equal(active(), "one");
+    send_one("far.example");
+    pass(5 * SECOND);
+    assert_int_equal(one.mails, 1);
+    world_links_fail(2); // twice in a row, by two configurations
+    reload(conf);
+    reload(conf);
+    assert_string_equal(active(), "one");
+}
+
 static void what_fails_for_the_place_before_rests_nobody(void **state)
 {
     one.rcpt = NULL;
@@ -298,6 +326,7 @@ int main(void)
         TEST(a_rest_for_the_quota_is_not),
         TEST(greylisting_keeps_its_clock),
         TEST(a_connection_that_broke_by_moving_counts_for_nothing),
+        TEST(a_reload_while_the_kernel_is_silent_stays_where_it_is),
         TEST(what_fails_for_the_place_before_rests_nobody),
         TEST(doubt_outlives_a_move),
         TEST(a_flapping_network_loses_and_doubles_nothing),
