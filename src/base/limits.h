@@ -100,6 +100,7 @@ enum {
     LIMIT_CONTROL_USERS = 64,                 // of all other users
     LIMIT_CONTROL_PER_USER = 8,               // of one of these
     LIMIT_CONTROL_LOG = 1000,                 // messages of one answer to one of these
+    LIMIT_CONTROL_ANSWER = 64 * 1024 * 1024,  // a line of an answer: one JSON value
     LIMIT_CONFIG_FILE = 4 * 1024 * 1024,
 
     // Reading other programs' files

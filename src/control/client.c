@@ -63,7 +63,11 @@ static size_t on_data(void *ctx, const char *bytes, size_t len)
     struct call *c = ctx;
     for (size_t i = 0; i < len && !c->ended; i++) {
         if (bytes[i] != '\n') {
-            buf_putc(&c->line, bytes[i]);
+            if (!buf_putc(&c->line, bytes[i])) {
+                err_set(c->err, "the daemon's answer has a line of more than %d bytes",
+                        LIMIT_CONTROL_ANSWER);
+                end(c, -1);
+            }
             continue;
         }
         buf_cstr(&c->line);
@@ -140,7 +144,7 @@ int control_ask(const char *path, int argc, const char *const *argv, struct buf 
     memcpy(to.path, path, strlen(path) + 1);
     struct call c = {.loop = loop_new("control"), .err = err, .answer = answer};
     buf_init(&c.request, LIMIT_CONTROL_REQUEST);
-    buf_init(&c.line, LIMIT_CONTROL_LINE + 16);
+    buf_init(&c.line, LIMIT_CONTROL_ANSWER);
     unsigned width = answer == NULL ? columns() : 0;
     buf_puts(&c.request, "waypost 1");
     if (width > 0)

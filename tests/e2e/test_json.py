@@ -74,6 +74,18 @@ def test_every_field_is_documented(site, words):
         assert names_of(value) <= fields, names_of(value) - fields
 
 
+def test_a_message_of_1000_recipients_is_told_whole(site):
+    rcpts = [f"slow.recipient.number{i}@sink.test" for i in range(1000)]
+    id = site.waypost.send(message(), rcpt=rcpts)
+    site.waypost.await_event("deferred", id=id, count=1000)
+    for words in (("queue", "show", id), ("log", id)):
+        [told] = said(site, *words)
+        assert len(told["recipients"]) == 1000
+    [told] = said(site, "route", "explain", id)
+    assert len(told["ways"]) > 1
+    site.waypost.run("queue", "drop", id, check=0)
+
+
 def test_subjects_are_decoded(site):
     assert said(site, "log", site.went)[0]["subject"] == "\u00e4 gone"
 
