@@ -386,7 +386,7 @@ void cmd_route_explain(struct reply *r)
         return;
     }
     const char *text = r->argc > 0 ? r->argv[0] : NULL;
-    if (made_up ? r->argc > 0 : r->argc != 1 || text[0] == '-') {
+    if (made_up ? r->argc > 0 : r->argc != 1 || (text[0] == '-' && text[1] != '\0')) {
         explain_free(x);
         r->gone = NULL;
         reply_args(r, !made_up, !made_up); // says what is wrong

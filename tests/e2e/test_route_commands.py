@@ -163,6 +163,7 @@ def test_several_recipients(site):
     (["--to"], "takes a value"),
     ([], "usage"),
     (["??"], "no message id"),
+    (["-"], "no message id"),
 ])
 def test_what_cannot_be_read_is_refused_with_the_right_way(site, args, said):
     done = site.waypost.run("route", "explain", *args)
