@@ -227,10 +227,13 @@ static bool begins_command(const char *word)
     return false;
 }
 
+// Whatever was typed: no command has so many words, nor so long ones.
+enum { WORDS = 3, WORD_SHOWN = 60 };
+
 static void join(int argc, char **argv, int count, struct buf *out)
 {
-    for (int i = 0; i < count && i < argc; i++)
-        buf_printf(out, "%s%s", i > 0 ? " " : "", argv[i]);
+    for (int i = 0; i < count && i < argc && i < WORDS; i++)
+        buf_printf(out, "%s%.*s", i > 0 ? " " : "", WORD_SHOWN, argv[i]);
     buf_cstr(out);
 }
 

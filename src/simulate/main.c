@@ -35,7 +35,7 @@ static bool slurp(const char *path, struct buf *out)
     if (f == NULL)
         return false;
     char piece[8192];
-    for (size_t n; (n = fread(piece, 1, sizeof(piece), f)) > 0;)
+    for (size_t n; !out->full && (n = fread(piece, 1, sizeof(piece), f)) > 0;)
         buf_append(out, piece, n);
     bool ok = !ferror(f) && !out->full;
     fclose(f);
@@ -50,7 +50,10 @@ static struct story *read_story(const char *path)
     buf_init(&text, LIMIT_CONFIG_FILE);
     conf_report_init(&report);
     if (!slurp(path, &text)) {
-        fprintf(stderr, "waypost: %s cannot be read\n", path);
+        fprintf(stderr,
+                text.full ? "waypost: %s is larger than a story may be (4 MiB)\n"
+                          : "waypost: %s cannot be read\n",
+                path);
     } else {
         story = story_read(path, buf_str(&text), &report);
         struct buf out;

@@ -176,6 +176,18 @@ def test_a_list_says_what_a_message_waits_for(make):
     assert said == [{"recipients": 1, "why": "for far: not on network office", "until_ms": 0}]
 
 
+def test_help_for_a_word_of_any_length(site):
+    for word in ("x" * 255, "x" * 300, "x" * 100000):
+        done = site.waypost.run("help", word)
+        assert done.returncode == 64 and "there is no command" in done.err, done.returncode
+    assert "waypost queue list" in site.waypost.run("help", "queue", "x" * 300, check=0).out
+
+
+def test_a_story_that_never_ends_is_refused(site):
+    done = site.waypost.run("simulate", "/dev/zero")
+    assert done.returncode == 65 and "larger than a story may be" in done.err, (done.returncode, done.err)
+
+
 def test_drop_all_says_how(site):
     assert "queue list --json" in site.waypost.run("queue", "drop", "all").err
 
