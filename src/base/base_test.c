@@ -298,7 +298,18 @@ static void json_is_escaped(void **state)
     buf_clear(&b);
     utf8_escape(&b, STR("a\x1b[2J\r\n\xc2\x9b\xc3\xa9\xff"));
     assert_string_equal(buf_cstr(&b), "a\\x1b[2J\\x0d\\x0a\\xc2\\x9b\xc3\xa9\\xff");
+    buf_clear(&b);
+    j = json_to(&b);
+    json_str(&j, NULL, STR("\xc2\x9b\x7f\xc2\xa0"));
+    assert_string_equal(buf_cstr(&b), "\"\\u009b\\u007f\xc2\xa0\"");
     buf_free(&b);
+}
+
+static void names_are_made_plain_in_place(void **state)
+{
+    char name[] = "Caf\xe9 \xc3\xa9 \x1b[31m \xc2\x9b \x7f\t\xc2\xa0\xc3";
+    utf8_make_plain(name);
+    assert_string_equal(name, "Caf? \xc3\xa9 ?[31m ?? ??\xc2\xa0?");
 }
 
 static void utf8_refuses_what_is_not(void **state)
@@ -363,6 +374,7 @@ int main(void)
         cmocka_unit_test(times_as_people_read_them),
         cmocka_unit_test(times_of_rfc_3339),
         cmocka_unit_test(json_is_escaped),
+        cmocka_unit_test(names_are_made_plain_in_place),
         cmocka_unit_test(utf8_refuses_what_is_not),
         cmocka_unit_test(slabs_give_again_what_came_back),
         cmocka_unit_test(arenas_hold_and_let_go),

@@ -20,6 +20,11 @@ static void quoted(struct buf *out, struct str s)
             buf_puts(out, "\\u00");
             buf_putc(out, hex[c >> 4]);
             buf_putc(out, hex[c & 15]);
+        } else if (n == 2 && c == 0xc2 && (unsigned char)s.ptr[1] < 0xa0) {
+            // C1: some terminals obey these as they obey ESC.
+            buf_puts(out, "\\u00");
+            buf_putc(out, hex[(unsigned char)s.ptr[1] >> 4]);
+            buf_putc(out, hex[s.ptr[1] & 15]);
         } else {
             buf_append(out, s.ptr, n);
         }

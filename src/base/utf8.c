@@ -44,13 +44,19 @@ bool ascii_only(struct str s)
     return true;
 }
 
+// Whether the character of n bytes (0: none) at p is nothing to show.
+static bool is_hidden(const unsigned char *p, size_t n)
+{
+    bool c1 = n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+    return n == 0 || c1 || p[0] < 0x20 || p[0] == 0x7f;
+}
+
 bool utf8_escape(struct buf *out, struct str s)
 {
     while (s.len > 0) {
         const unsigned char *p = (const unsigned char *)s.ptr;
         size_t n = utf8_len(s);
-        bool c1 = n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-        if (n == 0 || c1 || p[0] < 0x20 || p[0] == 0x7f) {
+        if (is_hidden(p, n)) {
             n = n == 0 ? 1 : n;
             for (size_t i = 0; i < n; i++)
                 buf_printf(out, "\\x%02x", p[i]);
@@ -61,4 +67,17 @@ bool utf8_escape(struct buf *out, struct str s)
         s.len -= n;
     }
     return !out->full;
+}
+
+void utf8_make_plain(char *text)
+{
+    for (size_t left = strlen(text); left > 0;) {
+        size_t n = utf8_len(str_make(text, left));
+        bool hidden = is_hidden((const unsigned char *)text, n);
+        n = n == 0 ? 1 : n;
+        if (hidden)
+            memset(text, '?', n);
+        text += n;
+        left -= n;
+    }
 }

@@ -12,3 +12,5 @@ bool ascii_only(struct str s);
 
 // One line that a log or a terminal can show: controls, DEL, C1 and malformed bytes become \xNN.
 bool utf8_escape(struct buf *out, struct str s);
+// The same bytes become '?', in place: for names that strangers choose and that are compared, too.
+void utf8_make_plain(char *text);

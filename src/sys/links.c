@@ -11,6 +11,7 @@
 #include "sys/links.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "sys/file.h"
 
 #include <errno.h>
@@ -67,7 +68,9 @@ static const char *text_of(struct arena *arena, const struct nlattr *attr)
     if (attr == NULL)
         return "";
     const char *text = mnl_attr_get_payload(attr);
-    return arena_str(arena, str_make(text, strnlen(text, mnl_attr_get_payload_len(attr))));
+    char *copy = arena_str(arena, str_make(text, strnlen(text, mnl_attr_get_payload_len(attr))));
+    utf8_make_plain(copy); // the kernel takes any octets but a few
+    return copy;
 }
 
 static bool address_of(const struct nlattr *attr, unsigned family, struct net_addr *out)

@@ -4,6 +4,8 @@
 #include "sys/manager.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/utf8.h"
+#include "sys/log.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,6 +21,7 @@ enum {
     WRITE_MS = 5,         // looks again while the bus takes nothing, doubled each time up to
     WRITE_MAX_MS = 1000,
     ANSWER_US = 5 * 1000 * 1000,
+    SILENT_MS = 2000, // until it is asked again
     TEXT = 128,
     PATH = 256,
 };
@@ -62,6 +65,8 @@ struct manager {
     struct timer settle; // after signals; without a bus: until the next try
     int64_t write_ms;
     bool processing, again;
+    bool silent; // a question was not answered; the draft says too little
+    bool told;   // that it is silent
     struct question questions[QUESTIONS];
     size_t asked, open; // questions made, and not answered yet
     struct draft draft, now;
@@ -72,14 +77,6 @@ static void ask_all(struct manager *m);
 
 // ---- Reading properties ----
 
-// Anybody may name a WLAN.
-static void make_plain(char *text)
-{
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-}
-
 // The value of the property at hand; false when it is of another type (and skipped).
 static bool read_text(sd_bus_message *reply, const char *type, char *out, size_t size)
 {
@@ -87,7 +84,7 @@ static bool read_text(sd_bus_message *reply, const char *type, char *out, size_t
     if (sd_bus_message_read(reply, "v", type, &text) < 0)
         return false;
     snprintf(out, size, "%s", text != NULL ? text : "");
-    make_plain(out);
+    utf8_make_plain(out); // anybody may name a WLAN
     return true;
 }
 
@@ -136,7 +133,7 @@ static bool each_of_point(void *to, const char *name, sd_bus_message *reply)
         len = len < TEXT - 1 ? len : TEXT - 1;
         memcpy(c->ssid, bytes, len);
         c->ssid[len] = '\0';
-        make_plain(c->ssid);
+        utf8_make_plain(c->ssid);
     }
     return sd_bus_message_exit_container(reply) >= 0;
 }
@@ -284,9 +281,25 @@ static void forget_questions(struct manager *m)
     m->asked = m->open = 0;
 }
 
+// Not to know is no move: of a manager that hangs, what it said before holds until it speaks.
+static void stay(struct manager *m)
+{
+    if (!m->told)
+        log_warn("network", 0,
+                 "NetworkManager does not answer; what it said before is taken as it was");
+    m->told = true;
+    m->again = false;
+    timer_start(&m->settle, SILENT_MS);
+}
+
 static void conclude(struct manager *m)
 {
     bool differs = memcmp(&m->draft, &m->now, sizeof(m->now)) != 0;
+    if (m->silent) {
+        stay(m);
+        return;
+    }
+    m->told = false;
     if (m->again) {
         m->again = false;
         timer_start(&m->settle, SETTLE_MS);
@@ -301,8 +314,10 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
     struct question *q = userdata;
     struct manager *m = q->manager;
-    // An object that went away meanwhile: its signal follows.
-    if (sd_bus_message_get_error(reply) == NULL)
+    // Another error: an object that went away meanwhile, its signal follows; or all of it.
+    if (sd_bus_message_is_method_error(reply, SD_BUS_ERROR_NO_REPLY))
+        m->silent = true;
+    else if (sd_bus_message_get_error(reply) == NULL)
         q->take(m, q->index, reply);
     if (--m->open == 0)
         conclude(m);
@@ -336,6 +351,7 @@ static void ask_all(struct manager *m)
     }
     forget_questions(m);
     memset(&m->draft, 0, sizeof(m->draft));
+    m->silent = false;
     ask(m, NM_PATH, NM, 0, take_top);
 }
 

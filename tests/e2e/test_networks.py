@@ -3,6 +3,7 @@
 says. Mail follows the place at once, and no move is ever counted as an attempt."""
 import json
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -383,6 +384,66 @@ def test_a_place_is_learnt(world, manager):
     until("the connection", lambda: "work" in holding(w))
     learnt = w.run("network", "learn", "here", check=0).out
     assert UUID in learnt and "Office LAN" in learnt
+
+
+def test_a_networkmanager_that_hangs_moves_nobody(world, manager):
+    w = managed(world, manager)
+    active = manager.wired("eth0", "Office LAN", UUID)
+    until("the connection", lambda: "work" in holding(w))
+
+    def hangs():
+        """Stopped before the question that its own signal led to; the bus may be quicker."""
+        since = len(w.events)
+        manager.state(active, 2)
+        manager.process.send_signal(signal.SIGSTOP)
+        try:
+            return w.await_event("network", "does not answer", since=since, seconds=15)
+        except AssertionError:
+            manager.process.send_signal(signal.SIGCONT)
+    until("a question without an answer", hangs, seconds=120)
+    assert holding(w) == {"work", "byid"}
+    manager.process.send_signal(signal.SIGCONT)
+    manager.drop("eth0", active)
+    until("it speaks again", lambda: holding(w) == set())
+
+
+def test_a_networkmanager_that_hangs_at_the_start_is_heard_later(world, manager):
+    manager.wired("eth0", "Office LAN", UUID)
+    manager.process.send_signal(signal.SIGSTOP)
+    w = world.daemon({"company": world.company.gateway()}, NAMED, start=False)
+    w.env["DBUS_SYSTEM_BUS_ADDRESS"] = manager.bus.address
+    with world.laptop:
+        w.start()
+    w.await_event("network", "does not answer")
+    manager.process.send_signal(signal.SIGCONT)  # and no signal follows
+    until("its word", lambda: "work" in holding(w))
+
+
+def test_strange_names_are_shown_as_plain_text(world, manager):
+    w = managed(world, manager, {"cafe": {"ssid": ["Caf? ?[31m"]}})
+    world.laptop.ip("link", "set", "eth0", "down")
+    world.laptop.ip("link", "set", "eth0", "name", "e\x1b[31m\x9b")
+    world.laptop.ip("link", "set", "e\x1b[31m\x9b", "up")
+    active = manager.wireless("wlan0", "to be renamed", state=1)
+    manager.rename(b"Caf\xe9 \x1b[31m")
+    manager.state(active, 2)
+    until("the WLAN by its plain name", lambda: "cafe" in holding(w))
+    shown = w.run("network", check=0).stdout
+    assert b"Caf? ?[31m" in shown and b"e?[31m" in shown
+    for how in ((), ("--json",)):
+        shown = w.run("network", *how, check=0).stdout
+        assert b"\x1b" not in shown and shown.decode("utf-8", "strict") and "\x9b" not in shown.decode()
+
+
+def test_a_machine_of_many_links_is_shown_whole(world):
+    world.to_office()
+    batch = "\n".join(f"link add h{i} type veth peer name container{i}" for i in range(250))
+    subprocess.run(["ip", "-n", world.laptop.name, "-batch", "-"], input=batch.encode(), check=True)
+    w = world.daemon()
+    until("the office", lambda: holding(w) == {"office"})
+    links = w.json("network")["links"]
+    assert {l["name"] for l in links} >= {"h249", "container249"}
+    assert "container249" in w.run("network", check=0).out
 
 
 # ---- captive without NetworkManager ----

@@ -106,5 +106,12 @@ class NetworkManager:
             ACTIVE, dbus.Dictionary({"State": dbus.UInt32(state, variant_level=1)}, signature="sv"),
             dbus_interface=dbusmock.MOCK_IFACE)
 
+    def rename(self, ssid):
+        """The octets of the WLAN's name."""
+        octets = dbus.Array([dbus.Byte(b) for b in ssid], signature="y", variant_level=1)
+        self.at(TOP + "/AccessPoint/point").UpdateProperties(
+            NAME + ".AccessPoint", dbus.Dictionary({"Ssid": octets}, signature="sv"),
+            dbus_interface=dbusmock.MOCK_IFACE)
+
     def drop(self, interface, active):
         self.mock("RemoveActiveConnection", TOP + "/Devices/dev" + interface, active)
