@@ -231,6 +231,15 @@ enum conf_fallback {
     FALLBACK_DEFAULT, // none but the one marked `fallback`, or the first (AR-6, AR-7)
     FALLBACK_NONE,
 };
+// What becomes of mail that may have been delivered.
+enum conf_doubt {
+    DOUBT_AGAIN, // the same gateway is asked on and on
+    DOUBT_HOLD,  // after doubt_wait_ms it is held for a person
+    DOUBT_MOVE,  // after that any way may take it
+    DOUBT_ONCE   // it is held at once: nobody is asked again
+};
+enum { CONF_PRIORITIES = 3 }; // those of envelopes: PRIORITY_LOW to PRIORITY_URGENT
+
 enum conf_sticky { STICKY_FOREVER, STICKY_NETWORK, STICKY_TIME };
 struct conf_choice {
     bool automatic;              // false: only what was picked by hand, else the fallback (AR-8)
@@ -304,12 +313,7 @@ struct conf {
         uint32_t connections;     // all together
         uint64_t max_recipients;  // waiting; more is 452
         int64_t keep_ms;          // how long the timeline is kept after a message left
-        enum {
-            DOUBT_AGAIN,
-            DOUBT_HOLD,
-            DOUBT_MOVE
-        } doubt; // when doubt_wait_ms is over: the same
-                 // gateway goes on being asked; it is held for a person; any way
+        int doubt[CONF_PRIORITIES]; // enum conf_doubt, by priority
     } queue;
 };
 

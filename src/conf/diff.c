@@ -160,6 +160,19 @@ static void put_sticky(struct buf *out, const struct conf_key *key, const char *
     arena_free(&arena);
 }
 
+static void put_classed(struct buf *out, const struct conf_key *key, const int *at)
+{
+    const struct conf_word *classes = conf_key_find("routes[].class")->words;
+    bool alike = at[0] == at[1] && at[1] == at[2];
+    if (alike) {
+        buf_puts(out, word_of(key, at[0]));
+        return;
+    }
+    for (const struct conf_word *c = classes; c->word != NULL; c++)
+        buf_printf(out, "%s%s: %s", c == classes ? "{" : ", ", c->word, word_of(key, at[c->value]));
+    buf_putc(out, '}');
+}
+
 static void put_clients(struct buf *out, const struct conf_route *route)
 {
     struct conf_key globs = *conf_key_find("routes[].listener"), ranges = globs;
@@ -192,6 +205,7 @@ static void put_any(struct buf *out, const struct conf *conf, const struct conf_
     case CONF_SET: put_set(out, key, *(const uint32_t *)at); break;
     case CONF_SOCKS: put_socks(out, *(const struct conf_socks *const *)at); break;
     case CONF_STICKY: put_sticky(out, key, base); break;
+    case CONF_CLASSED: put_classed(out, key, at); break;
     case CONF_CLIENTS: put_clients(out, (const struct conf_route *)base); break;
     case CONF_BOOL:
     case CONF_INT:

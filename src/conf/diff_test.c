@@ -104,6 +104,9 @@ static void differences_are_told(void **state)
         {"", "choice: {manual: 1h, fallback: none}\nqueue: {doubt: hold, detour: never}",
          "~ choice.fallback: all -> none\n~ choice.manual: forever -> 1h\n"
          "~ queue.doubt: move -> hold\n~ queue.detour: 7d -> never\n"},
+        {"queue: {doubt: {bulk: once}}", "queue: {doubt: {urgent: move, normal: hold}}",
+         "~ queue.doubt: {urgent: move, normal: move, bulk: once} -> {urgent: move, normal: hold, "
+         "bulk: move}\n"},
         {"", "dns: {servers: [127.0.0.1]}",
          "~ dns.servers: [] -> [127.0.0.1:53] (takes a restart)\n"},
     };

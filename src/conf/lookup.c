@@ -80,6 +80,7 @@ const char *conf_type_words(const struct conf_key *key)
     case CONF_BOOL: return "true or false (also yes, no, on, off)";
     case CONF_INT: return key->words != NULL ? "a word or a whole number" : "a whole number";
     case CONF_ENUM: return "a word";
+    case CONF_CLASSED: return "a word, or a map of words by class (urgent, normal, bulk)";
     case CONF_SIZE: return "a size such as 512KiB, 50MiB or 1GiB";
     case CONF_TIME: return "a time such as 90s, 5m, 4h or 5d";
     case CONF_TIMES: return "a list of times such as [1m, 5m, 1h]";

@@ -131,6 +131,27 @@ static void json_chain(struct json *j, const struct conf_key *key, struct arena 
     json_close_array(j);
 }
 
+// A word, or a map of them.
+static void json_classed(struct json *j, const struct conf_key *key)
+{
+    json_open_array(j, "anyOf");
+    json_open(j, NULL);
+    json_words(j, key);
+    json_close(j);
+    json_open(j, NULL);
+    json_text(j, "type", "object");
+    json_open(j, "properties");
+    for (const struct conf_word *c = conf_key_find("routes[].class")->words; c->word != NULL; c++) {
+        json_open(j, c->word);
+        json_words(j, key);
+        json_close(j);
+    }
+    json_close(j);
+    json_bool(j, "additionalProperties", false);
+    json_close(j);
+    json_close_array(j);
+}
+
 // A list, or its one item.
 static void json_list(struct json *j, const struct conf_key *key)
 {
@@ -207,6 +228,7 @@ static void json_type_of(struct json *j, const struct conf_key *key, struct aren
         json_close_array(j);
         break;
     case CONF_ENUM: json_words(j, key); break;
+    case CONF_CLASSED: json_classed(j, key); break;
     case CONF_INT:
         json_open_array(j, "anyOf");
         json_open(j, NULL);

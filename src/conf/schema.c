@@ -79,8 +79,11 @@ static const struct conf_word stickies[] = {
     {"forever", STICKY_FOREVER}, {"network", STICKY_NETWORK}, {NULL, 0}};
 static const struct conf_word smarthost_ons[] = {
     {"temp", SMARTHOST_TEMP}, {"perm", SMARTHOST_PERM}, {"both", SMARTHOST_BOTH}, {NULL, 0}};
-static const struct conf_word doubts[] = {
-    {"again", DOUBT_AGAIN}, {"hold", DOUBT_HOLD}, {"move", DOUBT_MOVE}, {NULL, 0}};
+static const struct conf_word doubts[] = {{"move", DOUBT_MOVE},
+                                          {"again", DOUBT_AGAIN},
+                                          {"hold", DOUBT_HOLD},
+                                          {"once", DOUBT_ONCE},
+                                          {NULL, 0}};
 
 // Where a value goes.
 #define AT(type, field)                                                                            \
@@ -1115,13 +1118,17 @@ const struct conf_key conf_keys[] = {
              "same gateway is tried for so long, so that a change of gateway does not double the "
              "mail."},
     {.path = "queue.doubt",
-     .type = CONF_ENUM,
+     .type = CONF_CLASSED,
      IN_CONF(queue.doubt),
      .fallback = "move",
      .words = doubts,
-     .help = "What happens when that time is over: `again`: the same gateway goes on being tried; "
-             "`hold`: the mail is kept on hold for a person; `move`: it takes any way, and may "
-             "arrive twice."},
+     .example = "{urgent: move, normal: hold, bulk: once}",
+     .help =
+         "What happens when that time is over: `move`: it takes any way, so it arrives at least "
+         "once, and perhaps twice; `again`: the same gateway goes on being tried; `hold`: the "
+         "mail is kept on hold for a person. `once`: it is held at once, and not even the same "
+         "gateway is asked again, so that it arrives at most once. Classes that a map does not "
+         "name move."},
     {.path = "queue.detour",
      .type = CONF_TIME,
      IN_CONF(detour_ms),

@@ -13,6 +13,7 @@ enum conf_type {
     CONF_BOOL,       // bool
     CONF_INT,        // integer of the field's size; a row's words stand for numbers
     CONF_ENUM,       // int, one of the row's words
+    CONF_CLASSED,    // int for each priority: one word for all, or a map of them by class
     CONF_SIZE,       // uint64_t bytes
     CONF_TIME,       // int64_t ms; `never` is 0 where 0 is allowed
     CONF_TIMES,      // const int64_t * + size_t

@@ -328,6 +328,43 @@ static bool read_sticky(struct reader *r, const struct conf_key *key, const stru
     return true;
 }
 
+static bool is_text(struct reader *r, const struct conf_key *key, const struct yaml_node *node);
+
+// One word for all classes, or `{urgent: move, normal: hold}`; those not named keep what they have.
+static bool read_classed(struct reader *r, const struct conf_key *key, const struct yaml_node *node,
+                         void *base)
+{
+    int *at = field(key, base), class, word;
+    unsigned seen = 0;
+    bool ok = true;
+    struct conf_key classes = *conf_key_find("routes[].class");
+    classes.type = CONF_ENUM;
+    if (node->kind != YAML_MAP) {
+        if (!is_text(r, key, node))
+            return false;
+        if (!find_word(key->words, node->text, &word))
+            return wrong_word(r, key, node);
+        for (int i = 0; i < CONF_PRIORITIES; i++)
+            at[i] = word;
+        return true;
+    }
+    for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+        if (!find_word(classes.words, n->key->text, &class)) {
+            ok = wrong_word(r, &classes, n->key);
+        } else if (seen >> class & 1) {
+            reader_error(r, n->key, "%s names %.*s twice", conf_key_name(key),
+                         STR_FMT(n->key->text));
+            ok = false;
+        } else if (is_text(r, key, n) && find_word(key->words, n->text, &word)) {
+            at[class] = word;
+            seen |= 1u << class;
+        } else {
+            ok = n->kind == YAML_SCALAR ? wrong_word(r, key, n) : false;
+        }
+    }
+    return ok;
+}
+
 // A domain alone stands for all addresses in it, ".domain" for those in its subdomains, "<>" for
 // the empty address.
 static const char *mail_glob(struct reader *r, struct str text)
@@ -511,6 +548,7 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
     case CONF_GATEWAYS:
     case CONF_SET: return read_list(r, key, node, base);
     case CONF_HOURS: return read_hours(r, key, node, base);
+    case CONF_CLASSED: return read_classed(r, key, node, base);
     case CONF_PLACES: return read_places(r, key, node, base);
     case CONF_GATEWAY: return value_gateway(r, node, field(key, base));
     default: break;

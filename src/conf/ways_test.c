@@ -515,8 +515,16 @@ static const struct {
      "    1 | captive_url: \"https://example.org/\"\n"
      "      |               ^~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
+    {"queue: {doubt: {urgent: once, urgnt: hold, bulk: [move]}}\n",
+     "w.yaml:1:31: error: `urgnt` is not a word for class; did you mean `urgent`? (urgent, normal, bulk)\n"
+     "    1 | queue: {doubt: {urgent: once, urgnt: hold, bulk: [move]}}\n"
+     "      |                               ^~~~~\n"
+     "w.yaml:1:50: error: queue.doubt is a word, or a map of words by class (urgent, normal, bulk), not a list\n"
+     "    1 | queue: {doubt: {urgent: once, urgnt: hold, bulk: [move]}}\n"
+     "      |                                                  ^\n"
+     "2 errors\n"},
     {"queue: {doubt: drop}\n",
-     "w.yaml:1:16: error: `drop` is not a word for queue.doubt (again, hold, move)\n"
+     "w.yaml:1:16: error: `drop` is not a word for queue.doubt (move, again, hold, once)\n"
      "    1 | queue: {doubt: drop}\n"
      "      |                ^~~~\n"
      "1 error\n"},
@@ -811,16 +819,21 @@ static void replies_and_choice_are_read(void **state)
     assert_true(!c->automatic && !c->subnet && c->host_prefix[0] == 32 &&
                 c->host_prefix[1] == 128 && c->fallback == FALLBACK_DEFAULT &&
                 c->sticky == STICKY_TIME && c->sticky_ms == 7200000);
-    assert_true(conf->queue.doubt == DOUBT_AGAIN && conf->detour_ms == 0);
+    assert_true(conf->queue.doubt[PRIORITY_URGENT] == DOUBT_AGAIN && conf->detour_ms == 0);
     conf_unref(&conf);
     conf = good("choice: {manual: network}");
     assert_int_equal(conf->choice.sticky, STICKY_NETWORK);
+    conf_unref(&conf);
+    conf = good("queue: {doubt: {urgent: again, bulk: once}}");
+    const int *doubt = conf->queue.doubt;
+    assert_true(doubt[PRIORITY_URGENT] == DOUBT_AGAIN && doubt[PRIORITY_NORMAL] == DOUBT_MOVE &&
+                doubt[PRIORITY_LOW] == DOUBT_ONCE);
     conf_unref(&conf);
     conf = good("");
     c = &conf->choice;
     assert_true(c->automatic && c->subnet && c->host_prefix[0] == 24 && c->host_prefix[1] == 64 &&
                 c->fallback == FALLBACK_ALL && c->sticky == STICKY_FOREVER);
-    assert_true(conf->queue.doubt == DOUBT_MOVE && conf->detour_ms == 7 * 86400000LL);
+    assert_true(conf->queue.doubt[PRIORITY_LOW] == DOUBT_MOVE && conf->detour_ms == 7 * 86400000LL);
     assert_true(conf->smarthost.gateway == UINT32_MAX && conf->captive_url == NULL);
     conf_unref(&conf);
 }

@@ -90,8 +90,9 @@ static void end_world(struct world *w)
 
 // The gateway it takes, or waits for; the number behind the last one: none.
 static size_t way_of(struct queue *q, const struct world *w, struct plan_input in,
-                     const struct qrcpt *r)
+                     const struct qmsg *m, size_t i)
 {
+    const struct qrcpt *r = &m->rcpts[i];
     size_t none = w->conf->gateway_count;
     in.conf = w->conf;
     in.gateways = w->gateways;
@@ -100,7 +101,7 @@ static size_t way_of(struct queue *q, const struct world *w, struct plan_input i
     in.detour_count = w->detour_count;
     in.from_step = 0;
     in.mx_failed = in.mx == NULL;
-    if (planning_doubt(q, r) != UINT32_MAX) {
+    if (planning_doubt(q, m, r) != UINT32_MAX) {
         uint32_t same = same_name(w->conf, r->last->gateway);
         if (same != UINT32_MAX && w->conf->gateways[same].enabled)
             return same;
@@ -118,7 +119,7 @@ static void compare(struct queue *q, struct diff *d, struct qmsg *m, const struc
                     size_t i)
 {
     struct plan_input in = planning_input(q, m, e, i);
-    size_t from = way_of(q, &d->now, in, &m->rcpts[i]), to = way_of(q, &d->then, in, &m->rcpts[i]);
+    size_t from = way_of(q, &d->now, in, m, i), to = way_of(q, &d->then, in, m, i);
     d->out.recipients++;
     d->out.stranded += to == d->then.conf->gateway_count;
     if (strcmp(name_of(d->now.conf, from), name_of(d->then.conf, to)) == 0) {

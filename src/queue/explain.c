@@ -97,8 +97,8 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
         buf_puts(out, "it is on its way at this moment");
     } else if (is_under_way(r)) {
         buf_puts(out, "it is being returned to its sender");
-    } else if (planning_doubt(q, r) != UINT32_MAX) {
-        const char *name = q->conf->gateways[planning_doubt(q, r)].name;
+    } else if (planning_doubt(q, m, r) != UINT32_MAX) {
+        const char *name = q->conf->gateways[planning_doubt(q, m, r)].name;
         buf_printf(out, "it is in doubt: it asks only %s", name);
         if (doubt_ms > at_ms)
             buf_printf(out, " until %s",
@@ -181,7 +181,7 @@ static int64_t say_cause(struct queue *q, struct qmsg *m, const struct envelope 
 {
     const struct qrcpt *r = &m->rcpts[i];
     int64_t next_ms = rcpt_next_ms(m, r);
-    uint32_t doubt = planning_doubt(q, r);
+    uint32_t doubt = planning_doubt(q, m, r);
     if (m->later && qmsg_send_ms(m) > q->now_ms) {
         buf_puts(out, "for the time that was wished for it");
         return qmsg_send_ms(m);

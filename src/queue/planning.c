@@ -65,7 +65,7 @@ static uint32_t gateway_by_name(struct queue *q, const char *name)
     return g != NULL ? g->index : UINT32_MAX;
 }
 
-uint32_t planning_doubt(struct queue *q, const struct qrcpt *r)
+uint32_t planning_doubt(struct queue *q, const struct qmsg *m, const struct qrcpt *r)
 {
     if ((r->flags & RCPT_DOUBT) == 0)
         return UINT32_MAX;
@@ -73,7 +73,7 @@ uint32_t planning_doubt(struct queue *q, const struct qrcpt *r)
     uint32_t same = gateway_by_name(q, r->last != NULL ? r->last->gateway : NULL);
     if (same == UINT32_MAX || !q->conf->gateways[same].enabled)
         return UINT32_MAX;
-    return over && q->conf->queue.doubt != DOUBT_AGAIN ? UINT32_MAX : same;
+    return over && q->conf->queue.doubt[m->priority] != DOUBT_AGAIN ? UINT32_MAX : same;
 }
 
 int64_t queue_retry_delay(struct queue *q, unsigned tries)
@@ -107,10 +107,11 @@ static bool end_doubts(struct queue *q, struct qmsg *m)
     for (size_t i = 0; i < m->count; i++) {
         struct qrcpt *r = &m->rcpts[i];
         if ((r->flags & RCPT_DOUBT) == 0 || rcpt_state_final(r->state) || r->leg != 0 ||
-            (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0 || planning_doubt(q, r) != UINT32_MAX)
+            (r->flags & (RCPT_BUSY | RCPT_CLOSING)) != 0 || planning_doubt(q, m, r) != UINT32_MAX)
             continue;
         r->flags &= (uint8_t)~RCPT_DOUBT;
-        if (q->conf->queue.doubt == DOUBT_HOLD)
+        int policy = q->conf->queue.doubt[m->priority];
+        if (policy == DOUBT_HOLD || policy == DOUBT_ONCE)
             hold = true;
         else
             note_doubt_over(q, m, r);
@@ -118,7 +119,7 @@ static bool end_doubts(struct queue *q, struct qmsg *m)
     if (hold)
         queue_hold(q, m->id,
                    "in doubt: it may have been delivered, and nothing more was heard "
-                   "(queue.doubt is hold); release it to send it again");
+                   "(queue.doubt); release it to send it again");
     return !hold;
 }
 
@@ -216,7 +217,7 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
 {
     struct qrcpt *r = &m->rcpts[i];
     struct str domain = envelope_domain(e->rcpts[i].address);
-    uint32_t same = planning_doubt(q, r);
+    uint32_t same = planning_doubt(q, m, r);
     if (same != UINT32_MAX) {
         plan_doubt(q, m, i, same, domain);
         return;

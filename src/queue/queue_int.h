@@ -294,7 +294,7 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
                                  size_t i);
 bool planning_shut(struct queue *q, uint32_t gateway); // by where the machine is
 // The only gateway a recipient in doubt may ask; UINT32_MAX: it is not in doubt (any more).
-uint32_t planning_doubt(struct queue *q, const struct qrcpt *r);
+uint32_t planning_doubt(struct queue *q, const struct qmsg *m, const struct qrcpt *r);
 bool class_of_network(enum outcome_class class); // offline, net, dns, tls
 
 // place.c

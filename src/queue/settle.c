@@ -58,11 +58,17 @@ static void wait_for_clock(struct queue *q, struct qrcpt *r)
     r->next_s = (uint32_t)((q->now_ms + queue_retry_delay(q, r->tries)) / 1000) + 1;
 }
 
-static void begin_doubt(struct queue *q, struct qrcpt *r)
+static void begin_doubt(struct queue *q, const struct qmsg *m, struct qrcpt *r)
 {
+    bool once = q->conf->queue.doubt[m->priority] == DOUBT_ONCE;
+    int64_t wait_ms = once ? 0 : q->conf->queue.doubt_wait_ms;
     if ((r->flags & RCPT_DOUBT) == 0)
-        r->doubt_until_s = (uint32_t)((q->now_ms + q->conf->queue.doubt_wait_ms) / 1000);
+        r->doubt_until_s = (uint32_t)((q->now_ms + wait_ms) / 1000);
     r->flags |= RCPT_DOUBT;
+    if (once) {
+        r->next_s = now_seconds(q) + 1; // then it is held; the attempt is on record before
+        return;
+    }
     wait_for_clock(q, r);
     // The same gateway is asked at least once before the time is over.
     uint32_t half = (uint32_t)(q->conf->queue.doubt_wait_ms / 2000), now_s = now_seconds(q);
@@ -132,7 +138,7 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
     case VERDICT_FAIL:
         return !(same_chain &&
                  (chain_goes_on(q, j, i) || (v.elsewhere && goes_elsewhere(q, j, i))));
-    case VERDICT_DOUBT: begin_doubt(q, r); break;
+    case VERDICT_DOUBT: begin_doubt(q, j->msg, r); break;
     case VERDICT_RETRY: wait_for_clock(q, r); break;
     case VERDICT_AGAIN: r->next_s = now_seconds(q) + 60; break;
     }
