@@ -207,7 +207,8 @@ static bool deferred(struct look *l)
         return true;
     for (size_t i = 0; i < v.envelope.count; i++) {
         const struct queue_rcpt_view *p = &v.rcpts[i];
-        bool put_off = p->last.class != OUTCOME_OK && (p->next_ms == 0 || p->next_ms > soon);
+        bool put_off =
+            p->last.class != OUTCOME_OK && !p->soon && (p->next_ms == 0 || p->next_ms > soon);
         if (!rcpt_state_final(p->state) && (p->busy || !put_off))
             return false;
     }

@@ -169,7 +169,12 @@ static void event(struct reply *r, const struct index_message *m, const struct i
         else
             reply_line(r, "  %s  to be sent now%s%.*s", when, by, STR_FMT(e->text));
         break;
-    case INDEX_ATTEMPT: attempt(r, m, e, transcripts); break;
+    case INDEX_ATTEMPT:
+        if (e->result_count > 0 && e->results[0].state == RCPT_DROPPED)
+            reply_line(r, "  %s  dropped by %.*s", when, STR_FMT(e->facts));
+        else
+            attempt(r, m, e, transcripts);
+        break;
     case INDEX_HOLD:
         reply_line(r, "  %s  %s%s%.*s", when, e->flag ? "held" : "released", by, STR_FMT(e->text));
         break;

@@ -83,6 +83,12 @@ static bool all_spent(struct queue *q, const struct lane *lane)
     return true;
 }
 
+bool lane_soon(struct queue *q, const struct lane *lane)
+{
+    return lane->count > 0 && !lane->aside && !lane->closed && !resting(q, lane) &&
+           !all_spent(q, lane);
+}
+
 static void set_ready(struct queue *q, struct lane *lane)
 {
     if (planned(lane) && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&

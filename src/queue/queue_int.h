@@ -350,6 +350,8 @@ void lane_add(struct queue *q, struct lane *lane, struct qmsg *m, size_t rcpt);
 void leg_remove(struct queue *q,
                 struct leg *leg); // out of its lane; its recipients have no leg then
 void lane_dispatch(struct queue *q);
+// Who waits in it goes as soon as it is their turn: it neither rests nor has used up its allowance.
+bool lane_soon(struct queue *q, const struct lane *lane);
 void lane_job_ended(struct queue *q, struct qjob *job);
 // Begins another transaction for recipients of `beside`. False: there is no room for it now.
 bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, const uint32_t *index,

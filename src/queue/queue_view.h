@@ -57,6 +57,7 @@ struct queue_rcpt_view {
     enum rcpt_state state;
     unsigned tries;
     bool busy, in_doubt;
+    bool soon;           // its way is open: it goes when it is its turn there
     int64_t next_ms;     // wall clock; 0: as soon as its way is open
     const char *gateway; // the last one tried, "" never
     struct outcome last; // class OK with empty text: nothing was tried

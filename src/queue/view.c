@@ -135,13 +135,14 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
     return n;
 }
 
-static void show_rcpt(struct qmsg *m, size_t i, struct queue_rcpt_view *v)
+static void show_rcpt(struct queue *q, struct qmsg *m, size_t i, struct queue_rcpt_view *v)
 {
     const struct qrcpt *r = &m->rcpts[i];
     v->state = (enum rcpt_state)r->state;
     v->tries = r->tries;
     v->busy = (r->flags & (RCPT_BUSY | RCPT_CLOSING | RCPT_RETURN)) != 0;
     v->in_doubt = (r->flags & RCPT_DOUBT) != 0;
+    v->soon = r->leg != 0 && !m->later && lane_soon(q, qmsg_leg(m, r->leg)->lane);
     v->next_ms = m->later ? qmsg_send_ms(m) : rcpt_next_ms(m, r);
     v->gateway = r->last != NULL && r->last->gateway != NULL ? r->last->gateway : "";
     if (r->last != NULL)
@@ -170,7 +171,7 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
     bool busy = false, closing = false;
     for (size_t i = 0; i < m->count; i++) {
         out->rcpts[i].address = out->envelope.rcpts[i].address;
-        show_rcpt(m, i, &out->rcpts[i]);
+        show_rcpt(q, m, i, &out->rcpts[i]);
         busy = busy || (m->rcpts[i].flags & RCPT_BUSY) != 0;
         closing = closing || (m->rcpts[i].flags & (RCPT_CLOSING | RCPT_RETURN)) != 0;
     }

@@ -98,7 +98,7 @@ static void read_row(sqlite3_stmt *s, struct arena *arena, struct index_message 
         .class = (enum outcome_class)sqlite3_column_int(s, 10),
         .size = (uint64_t)sqlite3_column_int64(s, 11),
         .state = (enum rcpt_state)sqlite3_column_int(s, 12),
-        .held = sqlite3_column_int(s, 13) != 0,
+        .held = sqlite3_column_int(s, 13) != 0 && sqlite3_column_int(s, 12) == RCPT_WAITING,
     };
 }
 

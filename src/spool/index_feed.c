@@ -378,7 +378,8 @@ static void attempted(struct index_feed *feed, struct entry *e, const struct jou
     for (uint32_t i = 0; i < op->result_count && journal_next_result(&in, &r); i++) {
         if (r.index < e->count)
             e->states[r.index] = (uint8_t)r.state;
-        e->class = r.outcome.class;
+        if (r.state != RCPT_DROPPED) // by a person: what the last attempt met, stays
+            e->class = r.outcome.class;
     }
     if (op->gateway.len > 0 && !str_eq(e->gateway, op->gateway))
         e->gateway = arena_dup(feed->arena, op->gateway);

@@ -687,7 +687,7 @@ static void find_all(void)
             last = list[i].id;
             assert_int_equal(list[i].state == RCPT_WAITING, m->live);
             assert_int_equal(list[i].size, m->size);
-            assert_int_equal(list[i].held, m->held);
+            assert_int_equal(list[i].held, m->held && m->live);
             assert_true(str_eq(list[i].sender, STR("me@example.net")));
             struct index_message full;
             assert_int_equal(index_get(reader, m->id, arena, &full, &err), 1);

@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
 import pytest
 
 from lib.mail import from_token, lf, message, name_of, token
+from lib.peer import CLOSE
 from lib.wait import PATIENCE, until
 
 
@@ -117,7 +120,7 @@ def test_drop(site):
     w = site.waypost
     w.run("queue", "drop", site.slow, "--reason", "spam", check=0)
     assert w.queue() == []
-    assert "dropped" in w.run("log", site.slow, check=0).out
+    assert "dropped by uid" in w.run("log", site.slow, check=0).out
     assert w.run("queue", "drop", site.slow).returncode == 65
     w.kill()
     w.start()
@@ -418,6 +421,36 @@ def test_send_follows_the_message(site):
     done = site.waypost.run("send", "-f", "a@client.test", "-s", "hello", "b@sink.test", input=b"text\n", check=0)
     assert "isp" in done.out
     assert site.waypost.run("send", "-f", "a@client.test", "slow@sink.test", input=b"text\n").returncode == 75
+
+
+def test_send_follows_to_a_way_that_is_busy_with_other_mail(make):
+    """The next way takes one message at a time: until it is their turn nothing is told to wait."""
+    first, second = make.peer(), make.peer()
+    go = threading.Event()
+    first.on["RCPT"] = "451 4.3.0 not here"
+    second.on["RCPT"] = lambda session, line: None if go.wait(60) else CLOSE
+    w = make.waypost({"first": first.gateway(priority="high"),
+                      "second": second.gateway(limits={"connections": 1})})
+    w.send(message())
+    second.wait("the one before", lambda: second.sessions and b"RCPT" in b"".join(second.sessions[0].commands))
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(w.run, "send", "-f", "a@client.test", "--wait", "60", "b@sink.test", input=b"text\n")
+        w.await_event("deferred", count=2)
+        with pytest.raises(TimeoutError):
+            sending.result(0.5)
+        go.set()
+        done = sending.result()
+    assert done.returncode == 0 and "the gateway has taken it" in done.out
+
+
+def test_what_is_dropped_is_held_no_more(site):
+    w = site.waypost
+    w.run("queue", "hold", site.slow, check=0)
+    assert " held " in w.run("log", "--to", "slow@*", check=0).out
+    w.run("queue", "drop", site.slow, check=0)
+    line = w.run("log", "--to", "slow@*", check=0).out.splitlines()[1]
+    assert " dropped " in line and " busy " in line
+    assert w.json("log", site.slow)["held"] is False
 
 
 def test_send_says_when_it_was_returned(site):
