@@ -450,7 +450,7 @@ static void test_policy(void **state)
     accept_counts(w.accept, "test", &n);
     accept_counts(w.accept, "no such", &other);
     assert_true(n.open == 1 && n.connections == 1 && n.turned_away == 0 && n.messages == 0);
-    assert_int_equal(n.refused, 4); // two senders, one recipient, one message
+    assert_int_equal(n.refused, 5); // two senders, one recipient, two messages
     assert_true(other.connections == 0 && other.refused == 0);
     close(fd);
     world_close(&w);

@@ -77,6 +77,14 @@ static int refuse_for_now(struct smtp_server_reply *reply, const struct err *why
     return -1;
 }
 
+static void on_content_refused(void *ctx, const struct smtp_server_reply *reply)
+{
+    struct session *s = ctx;
+    atomic_fetch_add(&s->tally->refused, 1);
+    log_info("refused", 0, "a message from client %s at %s: %u %s", s->client, s->set->name,
+             reply->code, reply->text);
+}
+
 static int counted(struct session *s, int verdict)
 {
     if (verdict < 0)
@@ -426,8 +434,10 @@ static int on_data(void *ctx, const char *bytes, size_t len, struct smtp_server_
     if (t->header == NULL)
         return counted(s, append(t, bytes, len, reply));
     header_scan_feed(t->header, bytes, len);
-    if (!header_fits(t, reply))
-        return counted(s, -1);
+    if (!header_fits(t, reply)) {
+        on_content_refused(s, reply);
+        return -1;
+    }
     int taken = append_behind_trace(t, bytes, len, reply);
     if (t->header->ended)
         header_done(t);
@@ -525,5 +535,6 @@ static int on_starttls(void *ctx, struct smtp_server_reply *reply)
     return 1;
 }
 
-const struct smtp_server_ops session_ops = {on_mail, on_rcpt,  on_begin,    on_data,
-                                            on_end,  on_abort, on_starttls, session_auth};
+const struct smtp_server_ops session_ops = {on_mail,     on_rcpt,      on_begin,
+                                            on_data,     on_end,       on_abort,
+                                            on_starttls, session_auth, on_content_refused};

@@ -60,6 +60,9 @@ struct smtp_server_ops {
     int (*starttls)(void *ctx, struct smtp_server_reply *reply);
     // Both terminated, without NUL inside, gone after the call.
     int (*auth)(void *ctx, const char *user, const char *password, struct smtp_server_reply *reply);
+    // The machine itself refuses a message, for what its content is (too large, a bare LF); told at
+    // the end of the content. May be NULL.
+    void (*content_refused)(void *ctx, const struct smtp_server_reply *reply);
 };
 
 struct smtp_server *smtp_server_new(const struct smtp_server_settings *settings,

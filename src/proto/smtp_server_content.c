@@ -101,6 +101,8 @@ static void content_end(struct smtp_server *s)
     if ((!s->refused || s->content_wrong) && content_wrong(s, &reply)) {
         smtp_server_content_refuse(s, &reply);
         *s->refusal = reply;
+        if (s->ops->content_refused != NULL)
+            s->ops->content_refused(s->ctx, &reply);
     }
     if (s->refused) {
         uint32_t replies = s->settings->lmtp && s->rcpts > 0 ? s->rcpts : 1;

@@ -111,11 +111,14 @@ def test_counts(make):
         assert c.hand_in(message(), rcpt="no@sink.test").startswith(b"550")
         until("the one turned away is gone", lambda: counts()["open"] == 1)
         assert counts()["messages"] == 1
+        assert c.say("RSET").startswith(b"250")
+        assert c.hand_in(b"Subject: x\n\nx\r\n").startswith(b"550 5.6.11")
+        w.await_event("refused", "message from client 127.0.0.1")
         c.say("QUIT")
         assert c.line() == b""
     w.run("reload", check=0)
     seen = counts()
-    assert [seen[k] for k in ("open", "connections", "turned_away", "messages", "refused")] == [0, 2, 1, 1, 1]
+    assert [seen[k] for k in ("open", "connections", "turned_away", "messages", "refused")] == [0, 2, 1, 1, 2]
     assert counts("quiet")["connections"] == 0
     w.run("sendmail", "b@sink.test", input=b"Subject: x\n\nx\n", check=0)
     assert counts("submit")["messages"] == 1
