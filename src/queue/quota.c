@@ -238,6 +238,21 @@ struct lease_write {
     struct gateway_quota *g;
 };
 
+static void write_learnt(struct queue *q, const struct gateway_quota *g)
+{
+    struct buf b;
+    char name[256];
+    if (q->parts.state == NULL)
+        return;
+    buf_init(&b, STATE_TEXT);
+    if (g->learnt.at_ms != 0)
+        buf_printf(&b, "%" PRId64 " %" PRId64 " %d %" PRIu64, g->learnt.at_ms, g->learnt.until_ms,
+                   g->learnt.period, g->learnt.count);
+    snprintf(name, sizeof(name), "learnt.%.200s", g->name);
+    state_set(q->parts.state, name, buf_str(&b));
+    buf_free(&b);
+}
+
 static void write_state(struct queue *q, struct gateway_quota *g, const uint64_t ahead[UNITS])
 {
     struct buf b;
@@ -271,13 +286,8 @@ static void write_state(struct queue *q, struct gateway_quota *g, const uint64_t
     assert(!b.full);
     snprintf(name, sizeof(name), "quota.%.200s", g->name);
     state_set(q->parts.state, name, buf_str(&b));
-    snprintf(name, sizeof(name), "learnt.%.200s", g->name);
-    buf_clear(&b);
-    if (g->learnt.at_ms != 0)
-        buf_printf(&b, "%" PRId64 " %" PRId64 " %d %" PRIu64, g->learnt.at_ms, g->learnt.until_ms,
-                   g->learnt.period, g->learnt.count);
-    state_set(q->parts.state, name, buf_str(&b));
     buf_free(&b);
+    write_learnt(q, g);
 }
 
 static uint64_t lease_size(const struct gateway_quota *g, int unit)
@@ -585,6 +595,7 @@ void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken)
     if (g->learnt.at_ms != 0 && taken > 0 &&
         g->meters[UNIT_MESSAGES][g->learnt.period].booked > g->learnt.count) {
         memset(&g->learnt, 0, sizeof(g->learnt)); // more is allowed than was thought
+        write_learnt(q, g);
     }
     bool spent = g->index != UINT32_MAX && (q->gateways[g->index].quota_until_ms[0] != 0 ||
                                             q->gateways[g->index].quota_until_ms[1] != 0);
