@@ -12,6 +12,7 @@
 #include "base/timefmt.h"
 #include "base/utf8.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -235,6 +236,23 @@ static void times_as_people_read_them(void **state)
     assert_false(time_parse_span(STR("m"), &ms));
 }
 
+static void distances_from_utc(void **state)
+{
+    static const struct {
+        const char *text;
+        int minutes; // INT_MIN: none
+    } rows[] = {{"+02:00", 120},  {"-05:30", -330},    {"+5", 300},       {"-14:00", -840},
+                {"+00:00", 0},    {"+14:01", INT_MIN}, {"+15", INT_MIN},  {"02:00", INT_MIN},
+                {"+", INT_MIN},   {"", INT_MIN},       {"+2:5", INT_MIN}, {"+02:60", INT_MIN},
+                {"+02:", INT_MIN}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int minutes = INT_MIN;
+        bool ok = time_parse_offset(str_of(rows[i].text), &minutes);
+        if (ok != (rows[i].minutes != INT_MIN) || minutes != rows[i].minutes)
+            fail_msg("%s: %d", rows[i].text, minutes);
+    }
+}
+
 static void times_of_rfc_3339(void **state)
 {
     static const struct {
@@ -372,6 +390,7 @@ int main(void)
         cmocka_unit_test(ids_read_back),
         cmocka_unit_test(addresses_and_ranges),
         cmocka_unit_test(times_as_people_read_them),
+        cmocka_unit_test(distances_from_utc),
         cmocka_unit_test(times_of_rfc_3339),
         cmocka_unit_test(json_is_escaped),
         cmocka_unit_test(names_are_made_plain_in_place),

@@ -146,6 +146,23 @@ static bool take_zone(struct str *in, int *minutes_out)
     return true;
 }
 
+bool time_parse_offset(struct str text, int *minutes_out)
+{
+    enum { MOST = 14 * 60 };
+    struct str hours;
+    uint64_t h, m = 0;
+    if (text.len == 0 || (text.ptr[0] != '+' && text.ptr[0] != '-'))
+        return false;
+    bool west = text.ptr[0] == '-';
+    text = str_make(text.ptr + 1, text.len - 1);
+    bool minutes = str_find(text, ':') < text.len;
+    if (!str_split(&text, ':', &hours) || !str_u64(hours, 14, &h) ||
+        (minutes && (text.len != 2 || !str_u64(text, 59, &m))) || h * 60 + m > MOST)
+        return false;
+    *minutes_out = (int)(h * 60 + m) * (west ? -1 : 1);
+    return true;
+}
+
 bool time_parse_rfc3339(struct str text, int64_t *wall_ms_out)
 {
     int n[6], zone, ms = 0;

@@ -14,6 +14,9 @@ const char *time_iso(int64_t wall_ms, char text[TIME_TEXT]); // 2026-11-21T09:07
 const char *time_span(int64_t ms, char text[TIME_TEXT]);
 // "90s", "1m", "4h", "5d", "2w"; a bare number is seconds. False on anything else.
 bool time_parse_span(struct str text, int64_t *ms_out);
+// A distance from UTC, east of it with "+", as people write it: "+02:00", "-5", "+05:30"; at most
+// 14 hours. False on anything else.
+bool time_parse_offset(struct str text, int *minutes_out);
 // RFC 3339 section 5.6: "2026-11-21T09:07:00Z", "2026-11-21T10:07:00.5+01:00"; a leap second counts
 // as the second after it. False on anything else, also on a day that no month has.
 bool time_parse_rfc3339(struct str text, int64_t *wall_ms_out);

@@ -173,10 +173,7 @@ static void tell_json(struct reply *r, const struct bad_address *a)
 {
     struct buf out;
     char id[ID_TEXT_SIZE];
-    buf_init(&out, LIMIT_CONTROL_LINE);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_str(&j, "address", a->address);
     json_bool(&j, "invalid", bad_address(&a->outcome));
     json_int(&j, "wall_ms", a->wall_ms);
@@ -185,9 +182,7 @@ static void tell_json(struct reply *r, const struct bad_address *a)
     json_text(&j, "class", outcome_class_name(a->outcome.class));
     json_int(&j, "code", a->outcome.code);
     json_text(&j, "text", a->outcome.text);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
 }
 
 void bad_addresses_tell(struct reply *r, const struct bad_address *list, size_t count, bool csv)

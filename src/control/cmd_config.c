@@ -88,10 +88,7 @@ static void tell_json(struct reply *r, const struct queue_diff *d)
 {
     struct buf out;
     char id[ID_TEXT_SIZE];
-    buf_init(&out, TEXT_BYTES);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_int(&j, "recipients", (int64_t)d->recipients);
     json_int(&j, "same", (int64_t)d->same);
     json_int(&j, "stranded", (int64_t)d->stranded);
@@ -106,9 +103,7 @@ static void tell_json(struct reply *r, const struct queue_diff *d)
         json_close(&j);
     }
     json_close_array(&j);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
 }
 
 static void on_compared(void *ctx, const struct queue_diff *diff)

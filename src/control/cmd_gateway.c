@@ -10,22 +10,6 @@
 
 #include <stdio.h>
 
-static void print_json(struct reply *r, struct json *j)
-{
-    json_close(j);
-    reply_text(r, buf_str(j->out));
-    buf_free(j->out);
-}
-
-static struct json begin_json(struct buf *out)
-{
-    buf_init(out, 1 << 20);
-    struct json j = json_to(out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
-    return j;
-}
-
 // NULL after it was said that there is none of this name.
 const struct conf_gateway *control_gateway(struct reply *r, const char *name)
 {
@@ -51,10 +35,7 @@ void cmd_gateway_list(struct reply *r)
     struct gateways g;
     gateways_look(r, &g);
     if (r->json) {
-        struct buf out;
-        struct json j = begin_json(&out);
-        gateways_json(r, &j, &g);
-        print_json(r, &j);
+        gateways_send_json(r, &g);
     } else {
         gateways_table(r, &g);
         if (g.active == NULL)
@@ -226,13 +207,10 @@ void cmd_gateway_show(struct reply *r)
         if (strcmp(all.views[i].name, g->name) != 0)
             continue;
         if (r->json) {
-            struct buf out;
-            struct json j = begin_json(&out);
             struct gateways one = all;
             one.views = &all.views[i];
             one.count = 1;
-            gateways_json(r, &j, &one);
-            print_json(r, &j);
+            gateways_send_json(r, &one);
         } else {
             show_text(r, &all, g, &all.views[i]);
         }
@@ -247,10 +225,7 @@ static void tell_choice(struct reply *r, const char *before)
     struct gateways g;
     gateways_look(r, &g);
     if (r->json) {
-        struct buf out;
-        struct json j = begin_json(&out);
-        gateways_json(r, &j, &g);
-        print_json(r, &j);
+        gateways_send_json(r, &g);
     } else if (g.picked != NULL) {
         bool other = before != NULL && strcmp(before, g.picked) != 0;
         reply_line(r, "now using %s%s%s%s, %s", g.picked, other ? " (was " : "",

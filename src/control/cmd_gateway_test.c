@@ -82,10 +82,7 @@ static void tell_json(struct reply *r, struct test *t, int64_t took_ms)
     char enhanced[16];
     snprintf(enhanced, sizeof(enhanced), "%u.%u.%u", o->enhanced[0], o->enhanced[1],
              o->enhanced[2]);
-    buf_init(&out, 4 << 20);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_text(&j, "gateway", trial->gateway);
     json_bool(&j, "ok", o->class == OUTCOME_OK);
     json_text(&j, "class", outcome_class_name(o->class));
@@ -98,9 +95,7 @@ static void tell_json(struct reply *r, struct test *t, int64_t took_ms)
     json_text(&j, "facts", trial->facts);
     json_int(&j, "took_ms", took_ms);
     json_str(&j, "transcript", buf_str(&trial->transcript));
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
 }
 
 static void on_tried(struct queue_trial *trial)

@@ -8,8 +8,6 @@
 
 #include <stdio.h>
 
-enum { LISTENERS_BYTES = 1 << 20 };
-
 // The socket for programs of this machine has no entry in the configuration.
 static const struct conf_listener submit = {.name = "submit"};
 
@@ -92,14 +90,9 @@ void cmd_listener_list(struct reply *r)
     const struct conf_listener *l;
     if (r->json) {
         struct buf out;
-        buf_init(&out, LISTENERS_BYTES);
-        struct json j = json_to(&out);
-        json_open(&j, NULL);
-        json_int(&j, "schema", 1);
+        struct json j = reply_json(&out);
         listeners_json(r, &j);
-        json_close(&j);
-        reply_text(r, buf_str(&out));
-        buf_free(&out);
+        reply_json_send(r, &j);
     } else {
         reply_table(r, columns, NULL);
         for (size_t i = 0; (l = listener_at(r->control->conf, i)) != NULL; i++)

@@ -21,18 +21,16 @@ void cmd_network(struct reply *r)
     struct buf out;
     if (now == NULL)
         return;
-    buf_init(&out, TEXT_BYTES);
     if (r->json) {
-        struct json j = json_to(&out);
-        json_open(&j, NULL);
-        json_int(&j, "schema", 1);
+        struct json j = reply_json(&out);
         watch_show_json(now, r->control->conf, &j);
-        json_close(&j);
+        reply_json_send(r, &j);
     } else {
+        buf_init(&out, TEXT_BYTES);
         watch_show(now, r->control->conf, &out);
+        reply_text(r, buf_str(&out));
+        buf_free(&out);
     }
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
     reply_end(r, 0);
 }
 

@@ -137,10 +137,7 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
 {
     struct buf out, subject;
     char id[ID_TEXT_SIZE];
-    buf_init(&out, 4 << 20);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_text(&j, "id", id_format(v->id, id));
     json_text(&j, "state", v->state);
     json_text(&j, "hold_reason", v->held ? v->hold_reason : NULL);
@@ -156,9 +153,7 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     for (size_t i = 0; i < v->envelope.count; i++)
         rcpt_json(&j, &v->rcpts[i]);
     json_close_array(&j);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
     buf_free(&subject);
 }
 

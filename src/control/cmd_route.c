@@ -9,22 +9,6 @@
 
 enum { DETOURS_SHOWN = LIMIT_DETOURS, TEXT_BYTES = 4 << 20 };
 
-static void print_json(struct reply *r, struct json *j)
-{
-    json_close(j);
-    reply_text(r, buf_str(j->out));
-    buf_free(j->out);
-}
-
-static struct json begin_json(struct buf *out)
-{
-    buf_init(out, TEXT_BYTES);
-    struct json j = json_to(out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
-    return j;
-}
-
 void cmd_route_show(struct reply *r)
 {
     const struct conf *conf = r->control->conf;
@@ -48,7 +32,7 @@ void cmd_route_show(struct reply *r)
 static void detours_json(struct reply *r, const struct queue_detour_view *views, size_t n)
 {
     struct buf out;
-    struct json j = begin_json(&out);
+    struct json j = reply_json(&out);
     json_open_array(&j, "detours");
     for (size_t i = 0; i < n; i++) {
         json_open(&j, NULL);
@@ -60,7 +44,7 @@ static void detours_json(struct reply *r, const struct queue_detour_view *views,
         json_close(&j);
     }
     json_close_array(&j);
-    print_json(r, &j);
+    reply_json_send(r, &j);
 }
 
 static const struct table_column columns[] = {

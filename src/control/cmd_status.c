@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 // Beyond that the oldest are not found at once.
-enum { STATUS_BYTES = 1 << 20, WAITS_MOST = 20000, ADDRESSES_SHOWN = 4 };
+enum { WAITS_MOST = 20000, ADDRESSES_SHOWN = 4 };
 
 struct status {
     struct queue_counts counts;
@@ -245,10 +245,7 @@ static void status_json(struct reply *r, const struct status *st)
     const struct queue_counts *c = &st->counts;
     const struct store_stats *s = &st->stats;
     struct buf out;
-    buf_init(&out, STATUS_BYTES);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_text(&j, "version", WAYPOST_VERSION);
     json_int(&j, "started_ms", r->control->parts.started_ms);
     json_text(&j, "configuration", r->control->conf->file);
@@ -296,9 +293,7 @@ static void status_json(struct reply *r, const struct status *st)
     json_close_array(&j);
     listeners_json(r, &j);
     gateways_json(r, &j, &st->gateways);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
 }
 
 // ---- For monitoring: one line, and the statuses that its plug-ins have in common ----
@@ -395,19 +390,14 @@ static void count_own(struct reply *r, const struct queue_message_view *v)
 static void own_json(struct reply *r, const struct own_counts *c)
 {
     struct buf out;
-    buf_init(&out, LIMIT_CONTROL_LINE);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
+    struct json j = reply_json(&out);
     json_text(&j, "version", WAYPOST_VERSION);
     json_bool(&j, "accepting", c->accepting);
     json_open(&j, "queue");
     json_int(&j, "messages", (int64_t)c->messages);
     json_int(&j, "held", (int64_t)c->held);
     json_close(&j);
-    json_close(&j);
-    reply_text(r, buf_str(&out));
-    buf_free(&out);
+    reply_json_send(r, &j);
 }
 
 static void own_end(struct reply *r)

@@ -49,6 +49,10 @@ void reply_line(struct reply *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));             // "o"
 void reply_text(struct reply *r, struct str text);     // many "o" lines
 void reply_object(struct reply *r, struct str object); // "{...}", with the schema put in front
+// The same written key by key: begins the object, with the schema, in `out`, which is made here;
+// reply_json_send closes it, sends it as lines and frees it.
+struct json reply_json(struct buf *out);
+void reply_json_send(struct reply *r, struct json *j);
 void reply_error(struct reply *r, const char *format, ...)
     __attribute__((format(printf, 2, 3))); // "e"
 struct table_column;

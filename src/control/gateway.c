@@ -210,6 +210,14 @@ void gateways_json(struct reply *r, struct json *j, const struct gateways *g)
     json_close_array(j);
 }
 
+void gateways_send_json(struct reply *r, const struct gateways *g)
+{
+    struct buf out;
+    struct json j = reply_json(&out);
+    gateways_json(r, &j, g);
+    reply_json_send(r, &j);
+}
+
 bool gateway_needs_person(const struct queue_gateway_view *v)
 {
     static const char *const words[] = {"authenti", "login", "credential", "password",

@@ -18,6 +18,7 @@ void gateways_look(struct reply *r, struct gateways *out); // in the reply's are
 
 void gateways_table(struct reply *r, const struct gateways *g);
 void gateways_json(struct reply *r, struct json *j, const struct gateways *g); // several keys
+void gateways_send_json(struct reply *r, const struct gateways *g); // as the whole answer
 
 // "until 16:00 or `waypost gateway auto`": how long the pick holds.
 const char *gateways_pick_ends(struct reply *r, int64_t until_ms);

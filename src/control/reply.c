@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { JSON_BYTES = 16 << 20 }; // a timeline with its dialogues
+
 // ---- The reply ----
 
 static void write_tagged(struct reply *r, char tag, const char *text, size_t len)
@@ -50,6 +52,22 @@ void reply_error(struct reply *r, const char *format, ...)
     va_start(args, format);
     write_format(r, 'e', format, args);
     va_end(args);
+}
+
+struct json reply_json(struct buf *out)
+{
+    buf_init(out, JSON_BYTES);
+    struct json j = json_to(out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    return j;
+}
+
+void reply_json_send(struct reply *r, struct json *j)
+{
+    json_close(j);
+    reply_text(r, buf_str(j->out));
+    buf_free(j->out);
 }
 
 void reply_text(struct reply *r, struct str text)

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-enum { JSON_BYTES = 16 << 20, AT_ONCE_MS = 2000 };
+enum { AT_ONCE_MS = 2000 };
 
 // "2026-11-21 14:02:11.204"
 static const char *local_time(int64_t wall_ms, char text[TIME_TEXT])
@@ -228,7 +228,6 @@ static void facts_json(struct json *j, const struct index_message *m)
 {
     struct buf subject;
     char id[ID_TEXT_SIZE];
-    json_int(j, "schema", 1);
     json_text(j, "id", id_format(m->id, id));
     json_text(j, "state", rcpt_state_name(m->state));
     json_bool(j, "held", m->held);
@@ -244,26 +243,17 @@ static void facts_json(struct json *j, const struct index_message *m)
     json_text(j, "class", m->gateway.len > 0 ? outcome_class_name(m->class) : NULL);
 }
 
-static void print_json(struct reply *r, struct buf *out)
-{
-    reply_text(r, buf_str(out));
-    buf_free(out);
-}
-
 void timeline_list_json(struct reply *r, const struct index_message *m)
 {
     struct buf out;
     struct str rest = m->recipients, address;
-    buf_init(&out, JSON_BYTES);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
+    struct json j = reply_json(&out);
     facts_json(&j, m);
     json_open_array(&j, "recipients");
     while (str_split(&rest, ' ', &address))
         json_str(&j, NULL, address);
     json_close_array(&j);
-    json_close(&j);
-    print_json(r, &out);
+    reply_json_send(r, &j);
 }
 
 static void result_json(const struct reply *r, struct json *j, const struct index_message *m,
@@ -328,9 +318,7 @@ static void event_json(const struct reply *r, struct json *j, const struct index
 void timeline_json(struct reply *r, const struct index_message *m, bool transcripts)
 {
     struct buf out;
-    buf_init(&out, JSON_BYTES);
-    struct json j = json_to(&out);
-    json_open(&j, NULL);
+    struct json j = reply_json(&out);
     facts_json(&j, m);
     json_str(&j, "listener", m->envelope.listener);
     json_open_array(&j, "recipients");
@@ -345,6 +333,5 @@ void timeline_json(struct reply *r, const struct index_message *m, bool transcri
     for (size_t i = 0; i < m->event_count; i++)
         event_json(r, &j, m, &m->events[i], transcripts);
     json_close_array(&j);
-    json_close(&j);
-    print_json(r, &out);
+    reply_json_send(r, &j);
 }

@@ -31,6 +31,9 @@ struct conf *main_find_conf(const struct main_options *options);
 // read. *sound (may be NULL): no mistake was found.
 struct conf *main_places(const struct main_options *options, bool *sound);
 
+struct conf_report;
+void main_say_report(const struct conf_report *report); // mistakes, to standard error
+
 bool main_flag(int *argc, char **argv, const char *name); // takes it out of argv
 // Takes `--name VALUE` or `--name=VALUE` out; NULL when it is not there.
 const char *main_option(int *argc, char **argv, const char *name);

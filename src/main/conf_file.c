@@ -6,6 +6,7 @@
 #include "conf/diff.h"
 #include "conf/read.h"
 #include "control/control.h"
+#include "main/command.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/host.h"
@@ -136,15 +137,6 @@ void conf_file_close(struct conf_file *f)
 
 // ---- Changing ----
 
-static void say(const struct conf_report *report)
-{
-    struct buf text;
-    buf_init(&text, MAIN_JSON_BYTES);
-    conf_report_print(report, &text);
-    fputs(buf_cstr(&text), stderr);
-    buf_free(&text);
-}
-
 // NULL when it has mistakes, which are told.
 static struct conf *check(const struct conf_file *f, struct str text)
 {
@@ -152,7 +144,7 @@ static struct conf *check(const struct conf_file *f, struct str text)
     conf_report_init(&report);
     struct conf *conf = conf_read_text(f->path, text, &report);
     if (conf == NULL) {
-        say(&report);
+        main_say_report(&report);
         fprintf(stderr, "nothing was changed\n");
     }
     conf_report_free(&report);

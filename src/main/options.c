@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void say(const struct conf_report *report)
+void main_say_report(const struct conf_report *report)
 {
     struct buf text;
     buf_init(&text, MAIN_JSON_BYTES);
@@ -25,7 +25,7 @@ struct conf *main_read_conf(const struct main_options *options)
     struct conf_report report = {0};
     conf_report_init(&report);
     struct conf *conf = conf_read_file(options->config, &report);
-    say(&report);
+    main_say_report(&report);
     conf_report_free(&report);
     return conf;
 }
@@ -41,7 +41,7 @@ struct conf *main_find_conf(const struct main_options *options)
     if (conf == NULL && access(options->config, R_OK) != 0 && errno == EACCES) {
         conf = conf_builtin();
     } else if (conf == NULL) {
-        say(&report);
+        main_say_report(&report);
     }
     conf_report_free(&report);
     return conf;

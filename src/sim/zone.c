@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Time zones of the simulated world: the machine's own, UTC, "+HH:MM", and one with summer time,
 // "Sim/Summer" (an hour ahead of UTC, two from April to September).
+#include "base/timefmt.h"
 #include "sim/inside.h"
 #include "sys/zone.h"
 
@@ -8,19 +9,6 @@ struct zone {
     int minutes; // INT32_MAX: the machine's own
     bool summer;
 };
-
-static bool distance(const char *text, int *minutes_out)
-{
-    struct str rest = str_of(text), hours;
-    uint64_t h, m;
-    if (text[0] != '+' && text[0] != '-')
-        return false;
-    rest = str_make(rest.ptr + 1, rest.len - 1);
-    if (!str_split(&rest, ':', &hours) || !str_u64(hours, 14, &h) || !str_u64(rest, 59, &m))
-        return false;
-    *minutes_out = (int)(h * 60 + m) * (text[0] == '-' ? -1 : 1);
-    return true;
-}
 
 struct zone *zone_open(const char *name, struct err *err)
 {
@@ -30,7 +18,7 @@ struct zone *zone_open(const char *name, struct err *err)
         zone.minutes = 0;
     else if (name != NULL && strcmp(name, "Sim/Summer") == 0)
         zone = (struct zone){.minutes = 60, .summer = true};
-    else if (name != NULL && !distance(name, &zone.minutes)) {
+    else if (name != NULL && !time_parse_offset(str_of(name), &zone.minutes)) {
         err_set(err, "there is no time zone %s", name);
         return NULL;
     }

@@ -245,16 +245,6 @@ static bool read_start(struct str text, int zone_minutes, int64_t *ms_out)
     return true;
 }
 
-static bool read_zone(struct str text, int *minutes_out)
-{
-    int64_t ms;
-    if (text.len != 6 || (text.ptr[0] != '+' && text.ptr[0] != '-') ||
-        !story_clock(str_make(text.ptr + 1, 5), &ms))
-        return false;
-    *minutes_out = (int)(ms / MINUTE_MS) * (text.ptr[0] == '-' ? -1 : 1);
-    return true;
-}
-
 static void read_head(struct reading *r, const struct yaml_node *root)
 {
     static const char *const keys[] = {"title",   "start",   "zone",    "sender", "config",
@@ -266,7 +256,8 @@ static void read_head(struct reading *r, const struct yaml_node *root)
     s->config = story_text(root, "config", "");
     s->extra_configs = yaml_get(root, "configs");
     const struct yaml_node *zone = yaml_get(root, "zone"), *start = yaml_get(root, "start");
-    if (zone != NULL && (zone->kind != YAML_SCALAR || !read_zone(zone->text, &s->zone_minutes)))
+    if (zone != NULL &&
+        (zone->kind != YAML_SCALAR || !time_parse_offset(zone->text, &s->zone_minutes)))
         wrong(r, zone, "`zone` is a distance from UTC such as \"+01:00\"");
     if (!read_start(story_text(root, "start", "2026-03-02 00:00"), s->zone_minutes, &s->start_ms))
         wrong(r, start, "`start` is a date and a time such as \"2026-03-02 08:00\"");

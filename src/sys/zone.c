@@ -2,6 +2,7 @@
 // Time zones by name, from the system's zone files (zone_file.h reads them).
 #include "sys/zone.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/zone_file.h"
@@ -9,7 +10,7 @@
 #include <stdio.h>
 
 static const char ZONE_DIR[] = "/usr/share/zoneinfo";
-enum { FILE_MOST = 256 * 1024, NAME_MOST = 64, MINUTES_MOST = 14 * 60 };
+enum { FILE_MOST = 256 * 1024, NAME_MOST = 64 };
 
 struct zone {
     bool local; // the machine's own: the C library follows it
@@ -27,22 +28,6 @@ static bool is_name(const char *name)
         if (!ascii_is_alnum(name[i]) && strchr("-+_", name[i]) == NULL &&
             (name[i] != '/' || !ascii_is_alpha(name[i + 1])))
             return false;
-    return true;
-}
-
-// "+02:00", "-5": east of UTC, as people write it, and not as POSIX does.
-static bool is_distance(const char *name, int32_t *seconds_out)
-{
-    struct str rest = str_of(name), hours;
-    uint64_t h, m = 0;
-    if (name[0] != '+' && name[0] != '-')
-        return false;
-    rest = str_make(rest.ptr + 1, rest.len - 1);
-    bool minutes = str_find(rest, ':') < rest.len;
-    if (!str_split(&rest, ':', &hours) || !str_u64(hours, 14, &h) ||
-        (minutes && (rest.len != 2 || !str_u64(rest, 59, &m))) || h * 60 + m > MINUTES_MOST)
-        return false;
-    *seconds_out = (int32_t)(h * 60 + m) * 60 * (name[0] == '-' ? -1 : 1);
     return true;
 }
 
@@ -67,13 +52,13 @@ static bool open_file(struct zone *z, const char *name, struct err *err)
 struct zone *zone_open(const char *name, struct err *err)
 {
     struct zone *z = xcalloc(1, sizeof(*z));
-    int32_t seconds = 0;
+    int minutes = 0;
     z->local = name == NULL;
     if (name == NULL)
         return z;
-    if (strcmp(name, "UTC") == 0 || is_distance(name, &seconds)) {
+    if (strcmp(name, "UTC") == 0 || time_parse_offset(str_of(name), &minutes)) {
         z->table.count = 1;
-        z->table.changes[0] = (struct zone_change){INT64_MIN, seconds};
+        z->table.changes[0] = (struct zone_change){INT64_MIN, minutes * 60};
         return z;
     }
     if (!is_name(name))
