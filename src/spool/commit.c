@@ -445,7 +445,6 @@ static void free_oldest(struct store *store)
         keep_free_segment(store, c->oldest);
     }
     atomic_store(&store->oldest, c->oldest);
-    atomic_store(&store->active, c->active->number);
 }
 
 static void finish_group(struct store *store, struct frame *group)
@@ -470,6 +469,7 @@ static void finish_group(struct store *store, struct frame *group)
     if (arrivals != NULL)
         committer_mail(store, arrivals);
     send_answers(answers);
+    atomic_store(&store->active, store->c.active->number);
     atomic_store(&store->committed, store->c.sequence);
     if (store->feed != NULL)
         index_feed_wake(store->feed);

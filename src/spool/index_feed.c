@@ -181,6 +181,12 @@ static void bind_blob(sqlite3_stmt *s, int at, const void *bytes, size_t len)
 
 // ---- Opening. ----
 
+static void begin_anew(struct index_feed *feed)
+{
+    feed->segment = feed->offset = 0;
+    feed->sequence = FIRST_SEQUENCE;
+}
+
 static bool load_place(struct index_feed *feed, struct err *err)
 {
     sqlite3_stmt *s =
@@ -256,6 +262,7 @@ struct index_feed *index_feed_open(struct store *store, struct err *err)
     feed->entries = idmap_new();
     feed->tail = &feed->first;
     list_init(&feed->barriers);
+    begin_anew(feed);
     if (!make_private(store, err)) {
         feed_free(&feed);
         return NULL;
@@ -505,10 +512,12 @@ static bool enter_segment(struct index_feed *feed, uint64_t number, uint64_t off
     return true;
 }
 
-// The next segment there is. Those in between were given back before an index was kept.
+// The next segment that was begun. Those in between were given back before an index was kept; one
+// that is only prepared must not be entered, as there is no way back from it.
 static bool next_segment(struct index_feed *feed)
 {
-    for (uint64_t n = feed->segment + 1; n <= feed->segment + SEGMENT_SLOTS; n++)
+    uint64_t active = atomic_load(&feed->store->active);
+    for (uint64_t n = feed->segment + 1; n <= feed->segment + SEGMENT_SLOTS && n <= active; n++)
         if (enter_segment(feed, n, 0))
             return true;
     return false;
@@ -751,7 +760,7 @@ static void mend(struct index_feed *feed)
         segment_unpin(feed->pinned);
     feed->pinned = NULL;
     scan_end(&feed->scan);
-    feed->segment = feed->offset = feed->sequence = 0;
+    begin_anew(feed);
     feed->broken = !load_place(feed, &err);
 }
 
@@ -831,7 +840,7 @@ static void check_place(struct index_feed *feed)
         return;
     log_warn("index", 0, "the index is ahead of the journal, so it is of another one: made anew");
     index_db_exec(feed->db, "DELETE FROM message; DELETE FROM notes; DELETE FROM place;", &err);
-    feed->segment = feed->offset = feed->sequence = 0;
+    begin_anew(feed);
     atomic_store(&feed->done_segment, 0);
 }
 

@@ -328,13 +328,14 @@ bool store_replay(struct store *store, void (*adopt)(void *ctx, struct store_mes
     xfree(numbers);
     if (!ok)
         return false;
-    store->c.sequence = walk.sequence != 0 ? walk.sequence : 1;
+    store->c.sequence = walk.sequence != 0 ? walk.sequence : FIRST_SEQUENCE;
     store->c.chain = walk.chain;
     if (walk.id_floor == 0)
         walk.id_floor = 1 + random_below(1u << 30);
     store->c.id_floor = walk.id_floor;
     atomic_store(&store->next_id, walk.id_floor);
     atomic_store(&store->live_bytes, live_bytes(store->live));
+    atomic_store(&store->active, store->c.active->number);
     atomic_store(&store->committed, store->c.sequence);
     return true;
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 enum {
+    FIRST_SEQUENCE = 1,          // number of a journal's first frame
     ID_BLOCK = 1 << 20,          // ids recorded ahead
     SEGMENT_POOL = 4,            // freed segments kept for reuse
     BODY_CHUNK = 256 * 1024,     // a body's file is written in such pieces
@@ -113,7 +114,7 @@ struct store {
     _Atomic uint64_t temp_names;
     atomic_uint bodies_busy; // files being finished or removed: a close waits for them
     _Atomic uint64_t free_bytes;
-    _Atomic uint64_t oldest, active; // segments, as the committer sees them
+    _Atomic uint64_t oldest, active; // segments; what is `committed` lies up to `active`
     _Atomic uint64_t compact_until;  // moved forward whatever the garbage
     _Atomic uint64_t uncompactable;  // a segment that is left alone
     atomic_bool disk_low;

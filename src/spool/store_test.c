@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "spool/check.h"
 #include "spool/index.h"
+#include "spool/index_feed.h"
 #include "spool/store_int.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -828,6 +829,19 @@ static void test_barrier_behind_what_is_under_way(void **state)
     close_store();
 }
 
+// A look before the first frame is on disk finds nothing, and still finds the next.
+static void test_index_looks_too_early(void **state)
+{
+    struct err err;
+    t.settings.no_index = false;
+    open_store();
+    assert_true(keep_prepare(t.store, 2, &err));
+    t.store->prepared = 2;
+    index_feed_catch_up(t.store->feed);
+    run(begin_quiet_notes);
+    close_store();
+}
+
 static void on_indexed(void *ctx)
 {
     find_all();
@@ -996,6 +1010,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index, setup, teardown),
         cmocka_unit_test_setup_teardown(test_note_on_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_barrier_behind_what_is_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_index_looks_too_early, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rebuild, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spare_waits_for_its_reader, setup, teardown),
