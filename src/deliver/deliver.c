@@ -65,6 +65,7 @@ struct attempt {
     struct outcome last; // of the last connection that came to nothing
     struct buf record;
     struct smtp_client_mail mail;
+    bool holding; // a live job's transaction waits for its owner
     size_t kept, at, batch, count;
     struct smtp_client_rcpt rcpts[];
 };
@@ -331,18 +332,53 @@ static bool is_shy(const struct attempt *a)
 
 // --- transactions ---
 
+static bool fetch_body(struct attempt *a, struct err *err)
+{
+    if (a->body == NULL)
+        a->body = a->job->open_body(a->job, a->d->loop, err);
+    return a->body != NULL;
+}
+
+static uint32_t most_rcpts(const struct attempt *a)
+{
+    uint32_t most =
+        least(a->job->gateway->recipients, deliver_session_client(a->session)->ehlo.rcpt_max);
+    // LMTP has a verdict for each at the end; a client that waits for one can be told but one.
+    if (a->job->room > 0 && a->job->gateway->kind == GATEWAY_LMTP)
+        return 1;
+    return least(most, LIMIT_RECIPIENTS);
+}
+
+// All recipients together or none: their client was told of them one by one.
+static void run_live(struct attempt *a)
+{
+    if (a->count > most_rcpts(a)) {
+        finish_local(a, "the next server takes fewer recipients in one transaction");
+        return;
+    }
+    a->batch = a->count;
+    a->job->dsn_passed = (deliver_session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
+    a->mail = (struct smtp_client_mail){.envelope = a->job->envelope,
+                                        .rcpts = a->rcpts,
+                                        .count = a->batch,
+                                        .size = a->job->announced,
+                                        .live = true,
+                                        .said = &a->job->said};
+    deliver_session_send(a->session, &a->mail, NULL, NULL);
+}
+
 static void run_batch(struct attempt *a)
 {
+    if (a->job->room > 0) {
+        run_live(a);
+        return;
+    }
     struct err err = {0};
-    if (a->body == NULL)
-        a->body = a->job->open_body(a->job, a->d->loop, &err);
-    if (a->body == NULL) {
+    if (!fetch_body(a, &err)) {
         finish_local(a, err.text);
         return;
     }
-    uint32_t most =
-        least(a->job->gateway->recipients, deliver_session_client(a->session)->ehlo.rcpt_max);
-    most = least(most, LIMIT_RECIPIENTS);
+    uint32_t most = most_rcpts(a);
     size_t left = a->count - a->at;
     a->batch = left < most ? left : most;
     a->job->dsn_passed = (deliver_session_client(a->session)->ehlo.caps & SMTP_CAP_DSN) != 0;
@@ -354,9 +390,27 @@ static void run_batch(struct attempt *a)
     deliver_session_send(a->session, &a->mail, a->body, a->d->slice);
 }
 
+static void note_taken(const struct attempt *a, struct outcome *o)
+{
+    *o = (struct outcome){.class = OUTCOME_OK, .phase = PHASE_RCPT, .code = a->job->said.code};
+    snprintf(o->where, sizeof(o->where), "%.*s", (int)sizeof(o->where) - 1,
+             deliver_session_where(a->session));
+}
+
+static void on_held(void *ctx)
+{
+    struct attempt *a = ctx;
+    a->holding = true;
+    for (size_t i = 0; i < a->batch; i++)
+        if (a->rcpts[i].state == SMTP_RCPT_TAKEN)
+            note_taken(a, a->rcpts[i].outcome);
+    a->job->held(a->job);
+}
+
 static void on_ready(void *ctx)
 {
     struct attempt *a = ctx;
+    a->holding = false;
     sort_batch(a);
     if (a->at < a->count && may_send_more(a)) {
         run_batch(a);
@@ -385,6 +439,7 @@ static void on_over(void *ctx)
     struct attempt *a = ctx;
     const struct smtp_client *c = deliver_session_client(a->session);
     struct outcome failure = c->failure;
+    a->holding = false;
     if (deliver_session_fetching(a->session))
         release_body(a);
     if (a->mail.at_once && a->batch > 0 && failure.class == OUTCOME_DOUBT)
@@ -413,7 +468,7 @@ static void on_over(void *ctx)
         finish_with(a, &a->last);
 }
 
-static const struct session_events events = {on_ready, on_over};
+static const struct session_events events = {.ready = on_ready, .over = on_over, .held = on_held};
 
 // --- connecting ---
 
@@ -492,11 +547,11 @@ static void start(struct attempt *a)
 
 // --- the outside ---
 
-static void on_submitted(struct post *post)
+static void begin(struct deliver_job *job)
 {
-    struct deliver_job *job = (struct deliver_job *)post;
     struct deliver *d = job->deliver;
-    struct attempt *a = xcalloc(1, sizeof(*a) + job->count * sizeof(a->rcpts[0]));
+    size_t room = job->room > job->count ? job->room : job->count;
+    struct attempt *a = xcalloc(1, sizeof(*a) + room * sizeof(a->rcpts[0]));
     a->d = d;
     a->job = job;
     a->record = d->spare;
@@ -514,6 +569,11 @@ static void on_submitted(struct post *post)
     start(a);
 }
 
+static void on_submitted(struct post *post)
+{
+    begin((struct deliver_job *)post);
+}
+
 void deliver_submit(struct deliver *d, struct deliver_job *job)
 {
     job->submitted_us = clock_mono_us();
@@ -521,6 +581,61 @@ void deliver_submit(struct deliver *d, struct deliver_job *job)
     job->deliver = d;
     job->post.run = on_submitted;
     loop_post(d->loop, &job->post);
+}
+
+void deliver_begin(struct deliver *d, struct deliver_job *job)
+{
+    assert(job->room > 0 && job->count > 0 && job->count <= job->room);
+    job->submitted_us = clock_mono_us();
+    job->deliver = d;
+    job->home = d->loop;
+    begin(job);
+}
+
+bool deliver_more(struct deliver_job *job)
+{
+    struct attempt *a = job->session;
+    assert(a->holding && job->count < job->room);
+    if (a->batch >= most_rcpts(a))
+        return false;
+    struct smtp_client_rcpt *next = &a->rcpts[a->count++];
+    next->rcpt = &job->rcpts[job->count].rcpt;
+    next->outcome = &job->rcpts[job->count].outcome;
+    job->count++;
+    a->batch++;
+    a->holding = false;
+    deliver_session_more(a->session, a->rcpts);
+    return true;
+}
+
+void deliver_content(struct deliver_job *job)
+{
+    struct attempt *a = job->session;
+    assert(a->holding);
+    a->holding = false;
+    struct err err = {0};
+    if (fetch_body(a, &err))
+        deliver_session_content(a->session, a->body, a->d->slice);
+    else
+        deliver_session_drop(a->session, err.text); // `ready` ends the job
+}
+
+void deliver_cancel(struct deliver_job *job, const char *why)
+{
+    struct attempt *a = job->session;
+    if (a == NULL)
+        return; // done is on its way
+    if (a->holding) {
+        a->holding = false;
+        deliver_session_drop(a->session, why);
+        return;
+    }
+    if (a->session != NULL) {
+        deliver_session_abort(a->session, why);
+        a->at += a->batch; // settled
+        a->batch = 0;
+    }
+    finish_local(a, why);
 }
 
 struct deliver *deliver_new(struct loop *loop, struct names *names)

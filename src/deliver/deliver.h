@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "mail/body.h"
 #include "mail/envelope.h"
+#include "proto/smtp_reply.h"
 #include "sys/loop.h"
 #include "sys/names.h"
 
@@ -56,9 +57,28 @@ struct deliver_job {
     struct buf
         transcript; // out: the dialogue ("<- 220 ...", "-> EHLO ..."), secrets masked, max 16 KiB
     bool want_transcript; // kept anyway when the outcome is not OK
+    // A live job: its client waits for the verdict on each recipient (see below). `rcpts` has room
+    // for so many then; 0: not live. `said`: the latest verdict of the server, whole.
+    size_t room;
+    uint64_t announced; // octets, 0: nothing was said of them
+    void (*held)(struct deliver_job *job);
+    struct smtp_said said;
     // Internal to deliver.
     struct deliver_job *next;
     void *session;
     int64_t submitted_us; // monotonic
 };
 void deliver_submit(struct deliver *d, struct deliver_job *job);
+
+// Live jobs, on the loop of the deliver, which is their home. Whenever all recipients have been
+// asked and one of them is taken, `held` runs: the next recipient may follow, or the body, from
+// inside that call or later. The outcome of a recipient that is taken so far is OK with phase RCPT.
+// `held` can come again without a question, after a connection was lost
+// and made anew elsewhere: then all recipients were asked again. `done` ends it as always: at once
+// when nobody was taken.
+void deliver_begin(struct deliver *d, struct deliver_job *job);
+// rcpts[count] has been filled in. False: the server takes no more recipients in one transaction.
+bool deliver_more(struct deliver_job *job);
+void deliver_content(struct deliver_job *job); // open_body is called, perhaps more than once
+// Ends it in any state: what is open is LOCAL, or DOUBT. `done` comes, never from inside.
+void deliver_cancel(struct deliver_job *job, const char *why);

@@ -153,6 +153,7 @@ static void act(struct session *s)
                 start_tls(s);
             break;
         case SMTP_CLIENT_BODY: again = feed_body(s); break;
+        case SMTP_CLIENT_HOLD: s->events->held(s->ctx); return;
         case SMTP_CLIENT_IDLE:
             settled(s);
             timer_stop(&s->step);
@@ -269,15 +270,37 @@ void deliver_session_attach(struct session *s, struct buf *record,
 void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
                           struct body_source *body, char *slice)
 {
-    mail->size = body->size;
-    mail->at_once = mail->at_once && s->sent == 0 && (body->whole.ptr != NULL || body->size == 0) &&
-                    body->size <= LIMIT_BODY_INLINE;
+    if (body != NULL)
+        mail->size = body->size;
+    mail->at_once = mail->at_once && body != NULL && s->sent == 0 &&
+                    (body->whole.ptr != NULL || body->size == 0) && body->size <= LIMIT_BODY_INLINE;
     s->body = body;
     s->slice = slice;
     s->offset = 0;
     s->sent++;
     timer_start(&s->whole, LIMIT_TRANSACTION_MS);
     smtp_client_begin(&s->client, mail);
+    act(s);
+}
+
+void deliver_session_more(struct session *s, struct smtp_client_rcpt *rcpts)
+{
+    smtp_client_more(&s->client, rcpts);
+    act(s);
+}
+
+void deliver_session_content(struct session *s, struct body_source *body, char *slice)
+{
+    s->body = body;
+    s->slice = slice;
+    s->offset = 0;
+    smtp_client_content(&s->client, body->size);
+    act(s);
+}
+
+void deliver_session_drop(struct session *s, const char *why)
+{
+    smtp_client_drop(&s->client, why);
     act(s);
 }
 

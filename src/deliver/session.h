@@ -28,6 +28,8 @@ struct session_events {
     void (*over)(void *ctx);  // the connection is dead; what was sent is settled; free it
     // NULL, or told of each phase as it begins. Nothing may be done from inside.
     void (*phase)(void *ctx, enum outcome_phase phase);
+    // NULL, or for live transactions: it holds (SMTP_CLIENT_HOLD). More may be sent from inside.
+    void (*held)(void *ctx);
 };
 
 // Takes the connected stream over. `record` (may be NULL) gets the dialogue.
@@ -44,6 +46,10 @@ void deliver_session_attach(struct session *s, struct buf *record,
 enum { SESSION_SLICE = 64 * 1024 };
 void deliver_session_send(struct session *s, struct smtp_client_mail *mail,
                           struct body_source *body, char *slice);
+// A live one (mail->live) begins without a body; these go on with it while it is held.
+void deliver_session_more(struct session *s, struct smtp_client_rcpt *rcpts);
+void deliver_session_content(struct session *s, struct body_source *body, char *slice);
+void deliver_session_drop(struct session *s, const char *why); // then `ready` comes
 bool deliver_session_fetching(
     const struct session *s); // the body's source has a fetch of ours under way
 

@@ -30,6 +30,7 @@ enum state {
     IDLE,
     MAIL,
     RCPT,
+    HOLD,
     DATA,
     BODY,
     FINAL,
@@ -38,8 +39,9 @@ enum state {
     OVER,
 };
 
-// How the body goes: after 354, in one chunk after the recipients, or in one flight with them.
-enum mode { BY_DATA, BY_CHUNK, AT_ONCE };
+// How the body goes: after 354, in one chunk after the recipients, in one flight with them, or
+// once its owner says so.
+enum mode { BY_DATA, BY_CHUNK, AT_ONCE, LATER };
 
 enum { FLIGHT = 32 * 1024 }; // commands gathered before they are written
 
@@ -100,8 +102,16 @@ static void judge_reply(struct smtp_client *c, enum outcome_class class)
     memcpy(c->verdict.enhanced, c->reply.enhanced, sizeof(c->verdict.enhanced));
 }
 
+// The reply is the server's verdict on a recipient or the message.
+static void keep_said(struct smtp_client *c)
+{
+    if (c->mail.said != NULL && c->state >= MAIL && c->state <= FINAL && c->reply.bad == NULL)
+        smtp_reply_keep(&c->reply, c->mail.said);
+}
+
 static void judge_refusal(struct smtp_client *c)
 {
+    keep_said(c);
     judge_reply(c, c->reply.code < 500 ? OUTCOME_BUSY : OUTCOME_REFUSED);
 }
 
@@ -146,6 +156,7 @@ static void fail(struct smtp_client *c, enum outcome_class class, const char *te
 
 static void fail_reply(struct smtp_client *c, enum outcome_class class)
 {
+    keep_said(c);
     judge_reply(c, class);
     finish(c);
 }
@@ -504,6 +515,8 @@ void smtp_client_begin(struct smtp_client *c, const struct smtp_client_mail *mai
     c->open = c->final_sent = false;
     c->stuff.inside = false;
     size_t left = mail->count;
+    if (mail->said != NULL)
+        mail->said->code = 0;
     const struct smtp_obstacle *o = smtp_mail_obstacle(mail->envelope, mail->size, &c->ehlo);
     if (o != NULL)
         judge_obstacle(c, o, false);
@@ -524,7 +537,7 @@ void smtp_client_begin(struct smtp_client *c, const struct smtp_client_mail *mai
         end_transaction(c);
         return;
     }
-    c->mode = (unsigned char)choose_mode(c);
+    c->mode = (unsigned char)(mail->live ? LATER : choose_mode(c));
     c->ahead = false;
     if (offers(c, SMTP_CAP_PIPELINING)) {
         send_ahead(c);
@@ -537,7 +550,7 @@ void smtp_client_begin(struct smtp_client *c, const struct smtp_client_mail *mai
 // All recipients have answered.
 static void after_rcpts(struct smtp_client *c)
 {
-    bool sent = c->ahead && c->mode != BY_CHUNK;
+    bool sent = c->ahead && c->mode != BY_CHUNK && c->mode != LATER;
     c->at = 0;
     if (sent) {
         if (c->mode == AT_ONCE && c->set.lmtp && c->taken > 0)
@@ -548,6 +561,8 @@ static void after_rcpts(struct smtp_client *c)
     c->ahead = false;
     if (c->taken == 0) {
         end_transaction(c);
+    } else if (c->mode == LATER) {
+        go(c, HOLD);
     } else if (c->mode == BY_DATA) {
         go(c, DATA);
     } else {
@@ -584,6 +599,7 @@ static void took_rcpt(struct smtp_client *c)
 {
     struct smtp_client_rcpt *rcpt = &c->mail.rcpts[c->at++];
     if (rcpt->state == SMTP_RCPT_OPEN) {
+        keep_said(c);
         rcpt->state = SMTP_RCPT_TAKEN;
         c->taken++;
     }
@@ -598,6 +614,45 @@ static void refused_rcpt(struct smtp_client *c)
         settle(c, rcpt);
     }
     to_rcpt(c);
+}
+
+// --- held ---
+
+void smtp_client_more(struct smtp_client *c, struct smtp_client_rcpt *rcpts)
+{
+    assert(c->state == HOLD);
+    struct smtp_client_rcpt *rcpt = &rcpts[c->mail.count];
+    const struct smtp_obstacle *o = smtp_rcpt_obstacle(rcpt->rcpt->address, &c->ehlo);
+    c->mail.rcpts = rcpts;
+    c->at = c->mail.count++;
+    rcpt->state = SMTP_RCPT_OPEN;
+    rcpt->unsent = o != NULL;
+    if (c->mail.said != NULL)
+        c->mail.said->code = 0;
+    if (o != NULL) {
+        judge_obstacle(c, o, true);
+        settle(c, rcpt);
+    }
+    to_rcpt(c);
+}
+
+void smtp_client_content(struct smtp_client *c, uint64_t size)
+{
+    assert(c->state == HOLD);
+    c->mail.size = size;
+    c->mail.live = c->mail.at_once = false;
+    c->mode = (unsigned char)choose_mode(c);
+    if (c->mail.said != NULL)
+        c->mail.said->code = 0;
+    after_rcpts(c);
+}
+
+void smtp_client_drop(struct smtp_client *c, const char *why)
+{
+    assert(c->state == HOLD);
+    judge(c, OUTCOME_LOCAL, str_of(why));
+    settle_all(c);
+    end_transaction(c);
 }
 
 static void took_data(struct smtp_client *c)
@@ -682,6 +737,7 @@ static void answered_final(struct smtp_client *c)
 static void took_final(struct smtp_client *c)
 {
     c->open = false;
+    keep_said(c);
     judge_reply(c, OUTCOME_OK);
     answered_final(c);
 }
@@ -736,6 +792,7 @@ static const struct step steps[OVER + 1] = {
               SMTP_CLIENT_REPLY},
     [RCPT] = {send_rcpt, '2', took_rcpt, refused_rcpt, LIMIT_MAIL_MS, PHASE_RCPT,
               SMTP_CLIENT_REPLY},
+    [HOLD] = {NULL, 0, NULL, NULL, LIMIT_TRANSACTION_MS, PHASE_RCPT, SMTP_CLIENT_HOLD},
     [DATA] = {send_data, '3', took_data, refused_data, LIMIT_MAIL_MS, PHASE_DATA,
               SMTP_CLIENT_REPLY},
     [BODY] = {NULL, 0, NULL, NULL, LIMIT_DATA_OUT_MS, PHASE_BODY, SMTP_CLIENT_BODY},
@@ -854,6 +911,7 @@ int smtp_client_limit_ms(const struct smtp_client *c)
     int usual = steps[c->state].limit_ms;
     switch (c->state) {
     case IDLE:
+    case HOLD: // it is not the server that is slow
     case RSET:
     case QUIT:
     case OVER: return usual;

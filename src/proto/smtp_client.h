@@ -52,12 +52,18 @@ struct smtp_client_mail {
     // PIPELINING and CHUNKING all of it then goes in one flight. On a kept connection that would
     // turn each connection the server closed meanwhile into a case of doubt.
     bool at_once;
+    // Its client waits for each answer: after every recipient the machine holds, until it is given
+    // another, or the body, or dropped. When nobody was taken the transaction ends as always.
+    // `size` is what was announced, 0: nothing.
+    bool live;
+    struct smtp_said *said; // NULL, or where the latest verdict of the server is kept whole
 };
 
 enum smtp_client_need {
     SMTP_CLIENT_REPLY, // bytes of the server, within smtp_client_limit_ms since the last reply
     SMTP_CLIENT_TLS,   // a TLS handshake, then smtp_client_tls_ready (or smtp_client_lost)
     SMTP_CLIENT_BODY,  // slices of the body
+    SMTP_CLIENT_HOLD,  // live: somebody is taken; smtp_client_more, _content or _drop
     SMTP_CLIENT_IDLE,  // a transaction, QUIT, or the end. All recipients given are settled
     SMTP_CLIENT_OVER,  // to be closed. All recipients given are settled; `failure` says why
 };
@@ -110,6 +116,10 @@ void smtp_client_feed(struct smtp_client *c, const char *bytes, size_t len);
 void smtp_client_tls_ready(struct smtp_client *c);
 void smtp_client_begin(struct smtp_client *c, const struct smtp_client_mail *mail);
 void smtp_client_body(struct smtp_client *c, const char *bytes, size_t len, bool last);
+// While it holds. `rcpts` has one more than before, perhaps at another place.
+void smtp_client_more(struct smtp_client *c, struct smtp_client_rcpt *rcpts);
+void smtp_client_content(struct smtp_client *c, uint64_t size); // the body comes now
+void smtp_client_drop(struct smtp_client *c, const char *why);  // settles all as LOCAL, then RSET
 void smtp_client_quit(struct smtp_client *c);
 // The connection is gone or given up. Settles what is open.
 void smtp_client_lost(struct smtp_client *c, enum smtp_client_loss loss, const char *why);

@@ -339,7 +339,7 @@ static const struct script transactions[] = {
                   .envid = {"id=1", 4}},
      .rcpts = {"\xc3\xa9@y.example"},
      .text = HELLO "S 250-mx\nS 250-SMTPUTF8\nS 250-8BITMIME\nS 250-DSN\nS 250 SIZE 0\nBEGIN\n"
-                   "C MAIL FROM:<a@b.example> SIZE=0 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=id+3D1\n"
+                   "C MAIL FROM:<a@b.example> BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=id+3D1\n"
                    "S 250 ok\nC RCPT TO:<\xc3\xa9@y.example>\nS 550 ok\nC RSET\nS 250 ok\n",
      .outcomes = {"refused 550 RCPT 0.0.0 ok"},
      .need = SMTP_CLIENT_IDLE},

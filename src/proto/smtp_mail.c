@@ -91,7 +91,7 @@ void smtp_mail_put(struct buf *out, const struct envelope *e, uint64_t size, boo
 {
     buf_add(out, STR("MAIL FROM:"));
     put_path(out, e->sender, peer);
-    if (offers(peer, SMTP_CAP_SIZE))
+    if (offers(peer, SMTP_CAP_SIZE) && size > 0)
         buf_printf(out, " SIZE=%llu", (unsigned long long)size);
     if (e->body == BODY_BINARYMIME)
         buf_add(out, STR(" BODY=BINARYMIME"));

@@ -18,9 +18,10 @@ const struct smtp_obstacle *smtp_mail_obstacle(const struct envelope *e, uint64_
 // One recipient.
 const struct smtp_obstacle *smtp_rcpt_obstacle(struct str address, const struct smtp_ehlo *peer);
 
-// Appends the whole line with CRLF. Only for what has no obstacle; `size` is the body's. Parameters
-// the server does not offer are left out: without SMTP_CAP_DSN those of RFC 3461 are lost, and the
-// caller owes "relayed" reports (section 5.2.2). `utf8`: some address of the transaction needs it.
+// Appends the whole line with CRLF. Only for what has no obstacle; `size` is the body's, 0: not
+// known yet. Parameters the server does not offer are left out: without SMTP_CAP_DSN those of RFC
+// 3461 are lost, and the caller owes "relayed" reports (section 5.2.2). `utf8`: some address of the
+// transaction needs it.
 enum { SMTP_MAIL_LINE = 8192 }; // the longest line made
 void smtp_mail_put(struct buf *out, const struct envelope *e, uint64_t size, bool utf8,
                    const struct smtp_ehlo *peer);

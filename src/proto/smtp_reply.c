@@ -185,3 +185,21 @@ struct str smtp_reply_line(struct smtp_reply *r)
     r->lined = true;
     return buf_str(&r->line);
 }
+
+void smtp_reply_keep(const struct smtp_reply *r, struct smtp_said *out)
+{
+    struct str rest = buf_str(&r->text), line;
+    size_t len = 0;
+    out->code = r->code;
+    while (str_split(&rest, '\n', &line)) {
+        size_t n = line.len < SMTP_SAID_LINE ? line.len : SMTP_SAID_LINE;
+        if (len + n + 2 > sizeof(out->text))
+            break;
+        if (len > 0)
+            out->text[len++] = '\n';
+        if (n > 0)
+            memcpy(out->text + len, line.ptr, n);
+        len += n;
+    }
+    out->text[len] = '\0';
+}

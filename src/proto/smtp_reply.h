@@ -32,6 +32,15 @@ void smtp_reply_reset(struct smtp_reply *r); // forgets a reply begun (at STARTT
 // difference. A line ends in CRLF or LF; a reply larger than LIMIT_EHLO_BYTES on the wire is bad.
 bool smtp_reply_feed(struct smtp_reply *r, const char *bytes, size_t len, size_t *used_out);
 
+// A reply as it may be passed on to somebody else: its lines joined by LF, with their enhanced
+// codes; what would not fit into a line or the text is cut. Code 0: none.
+enum { SMTP_SAID_TEXT = 2048, SMTP_SAID_LINE = 480 };
+struct smtp_said {
+    uint16_t code;
+    char text[SMTP_SAID_TEXT];
+};
+void smtp_reply_keep(const struct smtp_reply *r, struct smtp_said *out);
+
 // The text as one line fit for a log: lines joined by a space, enhanced codes taken off, controls
 // and what is not UTF-8 escaped. At most about LIMIT_OUTCOME_TEXT of it is made. Valid until the
 // next feed.

@@ -19,6 +19,7 @@ struct smtp_server_settings {
     uint64_t message_size; // octets of content; more is 552
     uint32_t recipients;   // a transaction
     bool lmtp;
+    bool no_dsn; // RFC 3461 is not offered
     bool tls_offered;
     bool tls_required; // MAIL and AUTH only after STARTTLS
     bool auth_offered;

@@ -68,10 +68,10 @@ void smtp_server_say_ehlo(struct smtp_server *s)
     const struct smtp_server_settings *set = s->settings;
     buf_printf(s->out,
                "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-BINARYMIME\r\n"
-               "250-CHUNKING\r\n250-SMTPUTF8\r\n250-DSN\r\n250-MT-PRIORITY\r\n"
+               "250-CHUNKING\r\n250-SMTPUTF8\r\n%s250-MT-PRIORITY\r\n"
                "250-LIMITS MAILMAX=%u RCPTMAX=%u\r\n",
                set->hostname, (unsigned long long)set->message_size,
-               (unsigned)LIMIT_SESSION_MESSAGES, set->recipients);
+               set->no_dsn ? "" : "250-DSN\r\n", (unsigned)LIMIT_SESSION_MESSAGES, set->recipients);
     char moment[TIME_TEXT];
     if (set->hold_max_s > 0)
         buf_printf(s->out, "250-FUTURERELEASE %u %s\r\n", set->hold_max_s,
