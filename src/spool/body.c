@@ -35,6 +35,7 @@ struct store_body {
     struct err err;
     void (*ready)(void *ctx);
     void *ready_ctx;
+    bool ending; // it is complete: the rest goes to the file at once
     // Once taken over by a commit:
     uint64_t id;
     struct frame *frame;
@@ -222,8 +223,11 @@ static void on_written(struct work *w)
         submit_last(body);
         return;
     }
-    if (body->fill.len >= BODY_CHUNK && !body->failed)
+    bool rest = body->fill.len >= BODY_CHUNK || (body->ending && body->fill.len > 0);
+    if (rest && !body->failed)
         submit_chunk(body);
+    if (body->ending && body->working)
+        return;
     void (*ready)(void *ctx) = body->ready;
     body->ready = NULL;
     if (ready != NULL)
@@ -293,6 +297,27 @@ int store_body_append(struct store_body *body, const char *bytes, size_t len,
     body->ready = ready;
     body->ready_ctx = ctx;
     return 0;
+}
+
+int store_body_end(struct store_body *body, void (*ready)(void *ctx), void *ctx)
+{
+    if (body->blob != NULL)
+        return 1;
+    body->ending = true;
+    body->ready = ready;
+    body->ready_ctx = ctx;
+    if (!body->working)
+        submit_chunk(body);
+    return 0;
+}
+
+struct body_source *store_body_read(struct store_body *body, struct err *err)
+{
+    if (body->failed) {
+        *err = body->err;
+        return NULL;
+    }
+    return source_of_body(body->loop, body->path, body->size, body->crc, body->blob, err);
 }
 
 void store_body_abort(struct store_body **body_ptr)

@@ -28,7 +28,8 @@
 //               u8 state, u16 tries, i64 next; then with flag 16: i64 not to be sent before; then
 //               with flag 32: text reason of the hold, u32 troubles, of each: text gateway, i64 in
 //               doubt until (0: not), outcome; then for each recipient u32: which of them from 1
-//               on, 0: none
+//               on, 0: none. With the ends of all recipients it went through without being kept,
+//               and has no body
 //     RESULT    u64 id, i64 wall, text gateway, text facts, u32 count, then for each:
 //               u32 recipient, u8 state, u16 tries, i64 next, outcome; at the end, when some are
 //               in doubt: i64 until when

@@ -53,6 +53,8 @@ static void source_free(struct source *s)
     if (s->store != NULL) {
         file_close(&s->own);
         spare_reader_leave(s->store, s->id);
+    } else if (s->own != NULL) {
+        file_close(&s->own);
     }
     xfree(s->cache);
     xfree(s);
@@ -172,20 +174,38 @@ static bool open_file(struct store *store, struct source *s, const struct store_
     return false;
 }
 
+static struct source *source_new(struct loop *loop, uint64_t size, uint32_t crc, struct blob *blob)
+{
+    struct source *s = xcalloc(1, sizeof(*s));
+    s->loop = loop;
+    s->src.ops = &source_ops;
+    s->src.size = size;
+    s->want_crc = crc;
+    if (blob != NULL) {
+        s->blob = blob_ref(blob);
+        s->src.whole = str_make(blob->data, blob->len);
+    }
+    return s;
+}
+
+struct body_source *source_of_body(struct loop *loop, const char *path, uint64_t size, uint32_t crc,
+                                   struct blob *blob, struct err *err)
+{
+    struct source *s = source_new(loop, size, crc, blob);
+    if (blob == NULL && (s->own = file_open(path, FILE_READ, err)) == NULL) {
+        source_free(s);
+        return NULL;
+    }
+    return &s->src;
+}
+
 struct body_source *store_body_source(struct store *store, struct loop *loop, uint64_t id,
                                       const struct store_body_ref *ref, struct blob *blob,
                                       struct err *err)
 {
-    struct source *s = xcalloc(1, sizeof(*s));
-    s->loop = loop;
+    struct source *s = source_new(loop, ref->size, ref->crc, blob);
     s->id = id;
-    s->src.ops = &source_ops;
-    s->src.size = ref->size;
-    s->want_crc = ref->crc;
-    if (blob != NULL) {
-        s->blob = blob_ref(blob);
-        s->src.whole = str_make(blob->data, blob->len);
-    } else if (!open_file(store, s, ref, err)) {
+    if (blob == NULL && !open_file(store, s, ref, err)) {
         source_free(s);
         return NULL;
     }

@@ -53,6 +53,11 @@ struct store_body *store_body_begin(struct store *store, struct loop *loop, uint
 int store_body_append(struct store_body *body, const char *bytes, size_t len,
                       void (*ready)(void *ctx), void *ctx, struct err *err);
 uint64_t store_body_size(const struct store_body *body);
+// It is complete; no append is under way. 1: it can be read. 0: it can after ready(ctx) was called.
+int store_body_end(struct store_body *body, void (*ready)(void *ctx), void *ctx);
+// A source of a body that has ended and is not committed, on its loop; released before the body is
+// aborted. NULL with err.
+struct body_source *store_body_read(struct store_body *body, struct err *err);
 void store_body_abort(struct store_body **body); // also with an append still under way
 
 // ---- Commits. ----
@@ -84,7 +89,10 @@ struct store_op {
     int64_t wall_ms;
     // ACCEPT
     const struct envelope *envelope; // copied before store_commit returns
-    struct store_body *body;         // taken over (also when the commit fails)
+    struct store_body *body;         // taken over (also when the commit fails). NULL: only for the
+                                     // history, of a message that went through without being kept:
+                                     // `results` has the end of each of its recipients
+    uint64_t size;                   // without a body: how large it was
     // RESULT
     const char *gateway; // name, NULL when none was used
     const char *facts;   // one line: TLS, peer, milliseconds; may be NULL

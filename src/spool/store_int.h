@@ -147,6 +147,9 @@ struct body_facts {
 // The commit takes the body over. A body with a file keeps `frame` waiting until it is on disk.
 struct body_facts body_take(struct store_body **body, uint64_t id, struct frame *frame);
 const char *body_path(const struct store *store, uint64_t id, char path[SPOOL_PATH]);
+// Of a body that is not committed: from memory, or (blob NULL) from its file.
+struct body_source *source_of_body(struct loop *loop, const char *path, uint64_t size, uint32_t crc,
+                                   struct blob *blob, struct err *err);
 
 // store.c
 struct store *store_new(const struct store_settings *settings);
