@@ -76,6 +76,13 @@ enum {
     LIMIT_DETOURS = 1024,
     LIMIT_REPLAN_MS = 10, // a slice of planning everything anew, on the conductor
 
+    // Mail that passes through. Clients wait 5 minutes for a recipient and 10 for the end
+    // (RFC 5321 section 4.5.3.2).
+    LIMIT_PASS_WAIT_MS = 30 * 1000,   // for room at a gateway
+    LIMIT_PASS_WAY_MS = 60 * 1000,    // for one gateway's word on a recipient; then the next way
+    LIMIT_PASS_RCPT_MS = 240 * 1000,  // for all of them
+    LIMIT_PASS_FINAL_MS = 540 * 1000, // from the client's final dot to the last word
+
     // Where the machine is
     LIMIT_LINKS = 1024,
     LIMIT_OWN_ADDRESSES = 4096,

@@ -700,11 +700,16 @@ static void note_sent(struct queue *q, struct lane *lane)
     lane->sent_at = (lane->sent_at + 1) % lane->sent_cap;
 }
 
-// A loop where this lane probably has an idle connection, else the one with least to do for it.
-static size_t choose_loop(struct queue *q, struct lane *lane)
+static void need_loops(struct queue *q, struct lane *lane)
 {
     if (lane->loops == NULL)
         lane->loops = xcalloc(q->parts.loop_count, sizeof(*lane->loops));
+}
+
+// A loop where this lane probably has an idle connection, else the one with least to do for it.
+static size_t choose_loop(struct queue *q, struct lane *lane)
+{
+    need_loops(q, lane);
     size_t best = q->next_loop++ % q->parts.loop_count;
     for (size_t i = 0; i < q->parts.loop_count; i++)
         if (lane->loops[i].peak > lane->loops[i].active)
@@ -768,18 +773,23 @@ static void fill_job(struct queue *q, struct qjob *j, struct envelope *e, size_t
     j->job.deliver = q->parts.delivers[j->loop];
 }
 
-static void count_start(struct queue *q, struct qjob *j)
+static bool begin_use(struct queue *q, struct lane *lane, size_t loop)
 {
-    struct lane *lane = j->lane;
     lane->active++;
-    struct lane_loop *l = &lane->loops[j->loop];
+    struct lane_loop *l = &lane->loops[loop];
     if (++l->active > l->peak)
         l->peak = l->active;
     q->active++;
-    j->unproven = !lane->proven && is_direct(q, lane);
-    q->unproven += j->unproven;
-    j->msg->jobs++;
+    bool unproven = !lane->proven && is_direct(q, lane);
+    q->unproven += unproven;
     note_sent(q, lane);
+    return unproven;
+}
+
+static void count_start(struct queue *q, struct qjob *j)
+{
+    j->unproven = begin_use(q, j->lane, j->loop);
+    j->msg->jobs++;
 }
 
 // Those who wait in the lanes of this gateway may have another way.
@@ -942,12 +952,47 @@ bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, co
     return true;
 }
 
+static size_t most_connections(const struct queue *q)
+{
+    return q->conf->queue.connections > 0 ? q->conf->queue.connections : LIMIT_OUT_CONNECTIONS;
+}
+
+// At least one, whatever the ceiling.
+static size_t most_unproven(const struct queue *q)
+{
+    size_t max = most_connections(q);
+    return max > 1 ? max / 2 : 1;
+}
+
+bool lane_open(struct queue *q, struct lane *lane)
+{
+    return !lane->closed && !resting(q, lane) && room_of(q, lane) > 0 &&
+           q->active < most_connections(q) &&
+           (lane->proven || !is_direct(q, lane) || q->unproven < most_unproven(q)) &&
+           rate_allows(q, lane);
+}
+
+bool lane_enter(struct queue *q, struct lane *lane, size_t loop)
+{
+    need_loops(q, lane);
+    lane->forget = false;
+    set_gate(q, lane, false);
+    return begin_use(q, lane, loop);
+}
+
+void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven)
+{
+    lane->active--;
+    lane->loops[loop].active--;
+    q->active--;
+    q->unproven -= unproven;
+    set_ready(q, lane);
+    lane_emptied(q, lane);
+}
+
 void lane_dispatch(struct queue *q)
 {
-    size_t max =
-        q->conf->queue.connections > 0 ? q->conf->queue.connections : LIMIT_OUT_CONNECTIONS;
-    // At least one, whatever the ceiling.
-    size_t max_unproven = max > 1 ? max / 2 : 1;
+    size_t max = most_connections(q), max_unproven = most_unproven(q);
     for (size_t n = q->unproven; n < max_unproven && !list_empty(&q->unproven_wait); n++) {
         struct lane *lane = list_first(&q->unproven_wait, struct lane, ready);
         list_remove(&lane->ready);
@@ -987,10 +1032,5 @@ void lane_job_ended(struct queue *q, struct qjob *j)
     struct lane *lane = j->lane;
     quota_settle(q, &j->charge, count_taken(j));
     heap_remove(&q->twins, &j->twin);
-    lane->active--;
-    lane->loops[j->loop].active--;
-    q->active--;
-    q->unproven -= j->unproven;
-    set_ready(q, lane);
-    lane_emptied(q, lane);
+    lane_leave(q, lane, j->loop, j->unproven);
 }

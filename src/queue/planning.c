@@ -24,7 +24,18 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
                                  size_t i)
 {
     const struct qrcpt *r = &m->rcpts[i];
-    struct str domain = envelope_domain(e->rcpts[i].address);
+    struct plan_input in = planning_fresh(q, e, e->rcpts[i].address, m->id, m->body_size);
+    in.age_ms = q->now_ms - qmsg_born_ms(m);
+    in.tries = r->tries;
+    in.from_step = r->step;
+    in.last_class = (enum outcome_class)r->class;
+    return in;
+}
+
+struct plan_input planning_fresh(struct queue *q, const struct envelope *e, struct str rcpt,
+                                 uint64_t id, uint64_t size)
+{
+    struct str domain = envelope_domain(rcpt);
     struct plan_input in = {
         .conf = q->conf,
         .gateways = q->gateways,
@@ -32,15 +43,11 @@ struct plan_input planning_input(struct queue *q, const struct qmsg *m, const st
         .detours = q->detours.plan,
         .detour_count = q->detours.count,
         .envelope = e,
-        .rcpt = e->rcpts[i].address,
-        .size = m->body_size,
+        .rcpt = rcpt,
+        .size = size,
         .now_ms = q->now_ms,
         .minute_of_week = q->minute_of_week,
-        .age_ms = q->now_ms - qmsg_born_ms(m),
-        .tries = r->tries,
-        .from_step = r->step,
-        .last_class = (enum outcome_class)r->class,
-        .share = m->id,
+        .share = id,
         .direct_rest_ms = lane_direct_rest(q, domain),
     };
     exchangers_fill(q, domain, &in);
@@ -205,9 +212,10 @@ static void count_route(struct queue *q, struct qrcpt *r, int route)
     q->route_hits[route >= 0 ? (size_t)route : q->conf->route_count]++;
 }
 
-// It would go direct, but whether there is a detour for it is not known yet.
-static bool detour_is_open(struct queue *q, const struct plan_input *in, const struct plan *plan)
+bool planning_needs_mx(struct queue *q, const struct plan_input *in, const struct plan *plan)
 {
+    if (plan->kind == PLAN_MX)
+        return true;
     return in->detour_count > 0 && in->mx == NULL && !in->mx_failed &&
            (plan->kind == PLAN_GO || plan->kind == PLAN_WAIT) &&
            q->conf->gateways[plan->gateway].kind == GATEWAY_DIRECT;
@@ -226,7 +234,7 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
     struct plan plan = plan_next(&in);
     if (plan.kind == PLAN_END && next_round(q, m, i, &in, &plan))
         return;
-    if (plan.kind == PLAN_MX || detour_is_open(q, &in, &plan)) {
+    if (planning_needs_mx(q, &in, &plan)) {
         lane_add(q, exchangers_ask(q, domain), m, i);
         r->next_s = UINT32_MAX;
         return;

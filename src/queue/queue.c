@@ -384,6 +384,8 @@ static void arm(struct queue *q)
         next = quota_due(q);
     if (health_due(q) < next)
         next = health_due(q);
+    if (pass_due(q) < next)
+        next = pass_due(q);
     if (!list_empty(&q->sweeps) || q->diff != NULL)
         next = q->now_ms; // by the timer, so that the loop serves all others in between
     timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
@@ -415,6 +417,7 @@ static void on_turn(void *ctx)
     lane_sweep_some(q);
     diff_some(q);
     twin_turn(q);
+    pass_turn(q); // somebody holds the line: before what can wait
     lane_dispatch(q);
     arm(q);
 }
@@ -657,6 +660,7 @@ struct queue *queue_new(struct conf *conf)
     list_init(&q->ready);
     list_init(&q->sweeps);
     list_init(&q->unproven_wait);
+    list_init(&q->passes);
     q->gateways = xcalloc(conf->gateway_count, sizeof(*q->gateways));
     lane_aside(&q->aside);
     q->exchangers = map_new();
@@ -688,6 +692,7 @@ void queue_stop(struct queue *q, void (*idle)(void *ctx), void *ctx)
     q->idle = idle;
     q->idle_ctx = ctx;
     timer_stop(&q->timer);
+    pass_stop(q);
     queue_check_idle(q);
 }
 

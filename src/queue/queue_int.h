@@ -17,6 +17,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/slab.h"
+#include "queue/pass.h"
 #include "queue/queue.h"
 #include "queue/queue_view.h"
 #include "route/judge.h"
@@ -134,14 +135,6 @@ struct lane {
     } * loops;                 // by session loop; NULL before the first transaction
 };
 
-// What a transaction holds of its gateway's allowances.
-struct gateway_quota;
-struct quota_charge {
-    struct gateway_quota *owner; // NULL: of none
-    uint64_t n[UNITS];
-    bool spent; // it took the last of it
-};
-
 // One transaction under way.
 struct qjob {
     struct deliver_job job; // first
@@ -211,6 +204,7 @@ struct queue {
     bool diff_mark;
     struct queue_parts parts;
     bool started, stopping;
+    struct link passes;      // that wait for room (pass.c)
     struct quotas *quotas;   // quota.h; NULL before the start
     struct healths *healths; // health.h; NULL before the start
     size_t quota_writes;     // leases on their way to disk
@@ -292,6 +286,11 @@ void later_forget(struct queue *q, struct qmsg *m); // it leaves the queue
 // planning.c
 struct plan_input planning_input(struct queue *q, const struct qmsg *m, const struct envelope *e,
                                  size_t i);
+// What is the same for mail that is in the queue and mail that is not: a fresh message.
+struct plan_input planning_fresh(struct queue *q, const struct envelope *e, struct str rcpt,
+                                 uint64_t id, uint64_t size);
+// It would go direct, but whether there is a detour for it is not known yet.
+bool planning_needs_mx(struct queue *q, const struct plan_input *in, const struct plan *plan);
 bool planning_shut(struct queue *q, uint32_t gateway); // by where the machine is
 // The only gateway a recipient in doubt may ask; UINT32_MAX: it is not in doubt (any more).
 uint32_t planning_doubt(struct queue *q, const struct qmsg *m, const struct qrcpt *r);
@@ -356,6 +355,11 @@ void lane_job_ended(struct queue *q, struct qjob *job);
 // Begins another transaction for recipients of `beside`. False: there is no room for it now.
 bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, const uint32_t *index,
                size_t count);
+// For transactions that never wait in a lane (pass.c): may one more begin now? Enter says what
+// leave is to be told.
+bool lane_open(struct queue *q, struct lane *lane);
+bool lane_enter(struct queue *q, struct lane *lane, size_t loop);
+void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven);
 void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms);
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms);
 void lane_busy(struct queue *q, struct lane *lane); // "too many connections": fewer from now
@@ -386,8 +390,21 @@ struct attempt {
     struct str transcript;       // empty: none, or told already
 };
 
+// pass.c
+void pass_turn(struct queue *q); // who waits for room asks again
+void pass_stop(struct queue *q); // nobody waits any more
+int64_t pass_due(const struct queue *q);
+
 // settle.c
 void settle_job(struct deliver_job *job);
+// The verdict as it counts here and now: not when the transaction began where the machine no longer
+// is (`place_age`), nor when the network is at fault.
+struct verdict settle_verdict(struct queue *q, struct lane *lane, unsigned place_age,
+                              const struct outcome *o, struct verdict v);
+// What a transaction teaches of its way: it is to rest, or it works.
+void settle_blame(struct queue *q, struct lane *lane, const struct outcome *o,
+                  const struct verdict *v);
+void settle_praise(struct queue *q, struct lane *lane, int64_t latency_ms);
 // `at_once`: they have had their turn. Else they may have to wait for the rate of notices.
 void settle_fail(struct queue *q, struct qmsg *m, const uint32_t *index, size_t count,
                  const struct attempt *attempt, const struct outcome *outcomes, bool at_once);

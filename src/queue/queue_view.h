@@ -13,6 +13,7 @@ struct queue_counts {
     uint64_t later;    // messages for a stated time that has not come
     int64_t oldest_ms; // accepted; 0 without messages
     uint64_t accepted, delivered, relayed, returned, bad; // since the start
+    uint64_t passed; // messages a next hop took while their client waited; not in the others
 };
 void queue_counts(struct queue *q, struct queue_counts *out);
 

@@ -506,7 +506,8 @@ static size_t fit(struct queue *q, struct gateway_quota *g, int who, const uint6
             if (m->limit == 0)
                 continue;
             refresh_meter(q, m, (enum conf_period)p);
-            uint64_t room = room_of(g, m, u, who), least = u == UNIT_RECIPIENTS ? 1 : need[u];
+            uint64_t room = room_of(g, m, u, who);
+            uint64_t least = u == UNIT_RECIPIENTS && need[u] > 1 ? 1 : need[u];
             if (least > cap_of(g, m, who)) {
                 *answer = QUOTA_NEVER;
                 return 0;
@@ -522,14 +523,11 @@ static size_t fit(struct queue *q, struct gateway_quota *g, int who, const uint6
     return *answer == QUOTA_GO ? rcpts : 0;
 }
 
-enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned priority, uint64_t size,
-                               size_t *rcpts, struct quota_charge *out)
+// Takes `need` of it, with fewer recipients where that helps. What was taken is added to `out`.
+static enum quota_answer take(struct queue *q, struct gateway_quota *g, unsigned priority,
+                              uint64_t need[UNITS], struct quota_charge *out)
 {
-    struct gateway_quota *g = find(q, gateway);
-    *out = (struct quota_charge){.owner = g};
-    if (g == NULL)
-        return QUOTA_GO;
-    uint64_t need[UNITS] = {[UNIT_MESSAGES] = 1, [UNIT_RECIPIENTS] = *rcpts, [UNIT_BYTES] = size};
+    uint32_t gateway = g->index;
     if (g->limited) {
         int who = priority == PRIORITY_URGENT ? QUOTA_URGENT : QUOTA_OTHERS;
         enum quota_answer answer;
@@ -547,11 +545,11 @@ enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned prior
         if (!leased(q, g, need))
             return QUOTA_LATER;
         use_lease(g, need);
-        *rcpts = fits;
     }
-    for (int u = 0; u < UNITS; u++)
+    for (int u = 0; u < UNITS; u++) {
         g->under_way[u] += need[u];
-    memcpy(out->n, need, sizeof(need));
+        out->n[u] += need[u];
+    }
     // What used up the last of it sends new mail elsewhere from now on.
     for (int who = QUOTA_OTHERS; g->limited && who <= QUOTA_URGENT; who++) {
         int64_t until = q->gateways[gateway].quota_until_ms[who] == 0 ? spent_until(q, g, who) : 0;
@@ -561,6 +559,30 @@ enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned prior
         }
     }
     return QUOTA_GO;
+}
+
+enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned priority, uint64_t size,
+                               size_t *rcpts, struct quota_charge *out)
+{
+    struct gateway_quota *g = find(q, gateway);
+    *out = (struct quota_charge){.owner = g};
+    if (g == NULL)
+        return QUOTA_GO;
+    uint64_t need[UNITS] = {[UNIT_MESSAGES] = 1, [UNIT_RECIPIENTS] = *rcpts, [UNIT_BYTES] = size};
+    enum quota_answer answer = take(q, g, priority, need, out);
+    if (answer == QUOTA_GO)
+        *rcpts = need[UNIT_RECIPIENTS];
+    return answer;
+}
+
+enum quota_answer quota_more(struct queue *q, uint32_t gateway, unsigned priority, size_t rcpts,
+                             uint64_t octets, struct quota_charge *charge)
+{
+    struct gateway_quota *g = find(q, gateway);
+    uint64_t need[UNITS] = {[UNIT_RECIPIENTS] = rcpts, [UNIT_BYTES] = octets};
+    if (g == NULL || g != charge->owner)
+        return QUOTA_GO; // its gateway is gone since
+    return take(q, g, priority, need, charge);
 }
 
 void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken)

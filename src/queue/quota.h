@@ -27,6 +27,9 @@ enum quota_answer quota_charge(struct queue *q, uint32_t gateway, unsigned prior
 // After QUOTA_LATER: `fn` runs once, never from inside this call, when that was written (ok) or
 // could not be. False: nothing is being written, because it failed a moment ago.
 bool quota_when(struct queue *q, uint32_t gateway, void (*fn)(void *ctx, bool ok), void *ctx);
+// The same transaction takes so much more: recipients, or octets. Only GO charges.
+enum quota_answer quota_more(struct queue *q, uint32_t gateway, unsigned priority, size_t rcpts,
+                             uint64_t octets, struct quota_charge *charge);
 // The transaction is over: so many recipients were taken, or may have been; the rest is given back.
 void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken);
 

@@ -78,15 +78,22 @@ static void begin_doubt(struct queue *q, const struct qmsg *m, struct qrcpt *r)
 
 // Begun where the machine no longer is: that it came to nothing says nothing about here. What is in
 // doubt stays so, but nobody rests for it.
-static struct verdict since_moved(const struct queue *q, const struct qjob *j,
-                                  const struct outcome *o, struct verdict v)
+static struct verdict since_moved(const struct outcome *o, struct verdict v)
 {
-    if (j->place_age == q->place_age)
-        return v;
     if (class_of_network(o->class))
         return (struct verdict){.action = VERDICT_NEXT};
     if (o->class == OUTCOME_DOUBT)
         v.rests_gateway = v.counts = false;
+    return v;
+}
+
+struct verdict settle_verdict(struct queue *q, struct lane *lane, unsigned place_age,
+                              const struct outcome *o, struct verdict v)
+{
+    if (place_age != q->place_age)
+        return since_moved(o, v);
+    if (health_direct(q, lane, o))
+        v.counts = v.rests_gateway = false;
     return v;
 }
 
@@ -161,12 +168,31 @@ static void say(struct queue *q, struct qjob *j, size_t i, const struct verdict 
 // ---- The lane's lesson ----
 
 // An allowance that is used up comes back at a moment of its own.
-static int64_t least_rest(struct queue *q, const struct qjob *j, const struct outcome *o,
+static int64_t least_rest(struct queue *q, const struct lane *lane, const struct outcome *o,
                           const struct verdict *v)
 {
-    if (o->class != OUTCOME_QUOTA || j->lane->closed)
+    if (o->class != OUTCOME_QUOTA || lane->closed)
         return v->rest_ms;
-    return quota_learn(q, j->lane->gateway, o, v->rest_ms) - q->now_ms;
+    return quota_learn(q, lane->gateway, o, v->rest_ms) - q->now_ms;
+}
+
+void settle_blame(struct queue *q, struct lane *lane, const struct outcome *o,
+                  const struct verdict *v)
+{
+    lane->failed++;
+    // Some get through and this one is too many: fewer at once will do.
+    if (o->class == OUTCOME_BUSY && lane->proven && lane->active > 1)
+        lane_busy(q, lane);
+    else if (lane->closed || health_trouble(q, lane->gateway, o))
+        lane_rest(q, lane, o, least_rest(q, lane, o, v));
+}
+
+void settle_praise(struct queue *q, struct lane *lane, int64_t latency_ms)
+{
+    lane->ok++;
+    if (!lane->closed)
+        health_good(q, lane->gateway);
+    lane_good(q, lane, latency_ms);
 }
 
 static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *verdicts)
@@ -175,22 +201,13 @@ static void teach_lane(struct queue *q, struct qjob *j, const struct verdict *ve
     for (size_t i = 0; i < j->job.count; i++) {
         const struct outcome *o = &j->job.rcpts[i].outcome;
         if (verdicts[i].rests_gateway) {
-            j->lane->failed++;
-            // Some get through and this one is too many: fewer at once will do.
-            if (o->class == OUTCOME_BUSY && j->lane->proven && j->lane->active > 1)
-                lane_busy(q, j->lane);
-            else if (j->lane->closed || health_trouble(q, j->lane->gateway, o))
-                lane_rest(q, j->lane, o, least_rest(q, j, o, &verdicts[i]));
+            settle_blame(q, j->lane, o, &verdicts[i]);
             return;
         }
         spoke = spoke || o->class == OUTCOME_OK || o->code != 0;
     }
-    if (spoke) {
-        j->lane->ok++;
-        if (!j->lane->closed)
-            health_good(q, j->lane->gateway);
-        lane_good(q, j->lane, j->job.finished_ms - j->job.started_ms);
-    }
+    if (spoke)
+        settle_praise(q, j->lane, j->job.finished_ms - j->job.started_ms);
 }
 
 // Direct delivery meets another server each time.
@@ -296,9 +313,8 @@ void settle_job(struct deliver_job *job)
     for (size_t i = 0; i < job->count; i++) {
         struct outcome *o = &job->rcpts[i].outcome;
         judge_classify(o, job->conf, job->gateway);
-        verdicts[i] = since_moved(q, j, o, judge_verdict(o, job->conf, job->gateway));
-        if (j->place_age == q->place_age && health_direct(q, j->lane, o))
-            verdicts[i].counts = verdicts[i].rests_gateway = false; // it is the network's fault
+        verdicts[i] =
+            settle_verdict(q, j->lane, j->place_age, o, judge_verdict(o, job->conf, job->gateway));
         enum twin_part part = twin_settle(q, j, i, &verdicts[i]);
         late[i] = part == TWIN_LATE;
         failing[i] = part == TWIN_NONE && apply(q, j, i, verdicts[i]);
