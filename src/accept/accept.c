@@ -378,6 +378,19 @@ void accept_set_names(struct accept *a, struct names *names)
     a->names = names;
 }
 
+void accept_set_relay(struct accept *a, const struct relay_ops *ops, void *ctx)
+{
+    a->relay = ops;
+    a->relay_ctx = ctx;
+}
+
+void accept_relay_gone(struct accept *a)
+{
+    assert(a->orphans > 0);
+    a->orphans--;
+    accept_count_changed(a);
+}
+
 void accept_set_gate(struct accept *a, bool (*may_accept)(void *ctx, struct err *why), void *ctx)
 {
     a->may_accept = may_accept;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "accept/accept.h"
+#include "accept/relay.h"
 
 #include "base/list.h"
 #include "base/map.h"
@@ -59,8 +60,10 @@ struct accept {
     struct link points;
     struct link sessions;
     size_t session_count;
-    size_t orphans; // commits and logins under way whose session is gone
-    bool primary;   // owns the unix sockets
+    size_t orphans;                // commits, logins and relays under way whose session is gone
+    const struct relay_ops *relay; // NULL: nobody passes mail through
+    void *relay_ctx;
+    bool primary; // owns the unix sockets
     bool stopping;
     struct timer stop_timer;
     struct defer stop_check;

@@ -327,21 +327,31 @@ static void on_clock(void *ctx)
 
 // ---- Begin. ----
 
+// Of mail that passes through all go in one transaction of the next server.
+static uint32_t most_recipients(const struct conf_listener *set)
+{
+    bool fewer = set->mode == LISTEN_PROXY && set->recipients > LIMIT_RECIPIENTS_OUT;
+    return fewer ? LIMIT_RECIPIENTS_OUT : set->recipients;
+}
+
 static void make_settings(struct session *s, bool must_login)
 {
     const struct conf_listener *set = s->set;
     s->settings = (struct smtp_server_settings){
         .hostname = s->conf->hostname,
         .message_size = set->message_size,
-        .recipients = set->recipients,
+        .recipients = most_recipients(set),
         .lmtp = set->lmtp,
+        // What the next server offers is not known yet, and nobody here would report in its place.
+        .no_dsn = set->mode == LISTEN_PROXY,
         .tls_offered = s->tls != NULL,
         .tls_required = set->tls == LISTEN_TLS_REQUIRED,
         .auth_offered = set->auth != LISTEN_AUTH_OFF,
         .auth_required = must_login,
         .auth_in_clear = set->tls == LISTEN_TLS_NONE, // that is the explicit word for it
         // RFC 4865 is for submission; an LMTP client hands over what was released elsewhere.
-        .hold_max_s = set->lmtp ? 0 : (uint32_t)(set->send_later_ms / 1000),
+        .hold_max_s =
+            set->lmtp || set->mode == LISTEN_PROXY ? 0 : (uint32_t)(set->send_later_ms / 1000),
         .hold_until_max_ms = clock_wall_ms() + set->send_later_ms,
     };
 }

@@ -39,11 +39,18 @@ struct transaction {
     size_t lead_len;
     bool led;    // that is over
     bool ending; // the content has ended; the commit waits for the body
+    // Of a listener in mode `proxy`:
+    struct relay *relay;       // NULL: none, or not begun
+    struct envelope_rcpt next; // the recipient that is being asked for; no address: none
 };
 
 static void transaction_free(struct transaction *t)
 {
     origin_cancel(&t->origin);
+    if (t->relay != NULL) {
+        t->accept->orphans++;
+        t->accept->relay->end(t->relay);
+    }
     if (t->body != NULL)
         store_body_abort(&t->body);
     if (t->keep != NULL)
@@ -174,14 +181,38 @@ static bool read_hold(struct session *s, const struct smtp_mail_params *p, int64
     return true;
 }
 
+// Nothing of mail that passes through is kept, so a full disk or queue is no reason.
+static bool may_begin(struct session *s, const struct smtp_server_mail *mail,
+                      struct smtp_server_reply *reply)
+{
+    struct accept *a = s->accept;
+    struct err why = {0};
+    if (s->set->mode == LISTEN_PROXY) {
+        bool dsn = mail->params->ret != RET_UNSET || mail->params->envid[0] != '\0';
+        if (!dsn && a->relay != NULL)
+            return true;
+        if (dsn)
+            smtp_server_reply_set(reply, 555, "5.5.4",
+                                  "RET and ENVID are not offered here: mail passes through, and "
+                                  "reports are for the next server to make");
+        else
+            smtp_server_reply_set(reply, 451, "4.3.0", "not ready to pass mail on; try again");
+        return false;
+    }
+    if (!store_accepting(a->store, &why) ||
+        (a->may_accept != NULL && !a->may_accept(a->gate_ctx, &why))) {
+        refuse_for_now(reply, &why);
+        return false;
+    }
+    return true;
+}
+
 static int on_mail(void *ctx, const struct smtp_server_mail *mail, struct smtp_server_reply *reply)
 {
     struct session *s = ctx;
     struct accept *a = s->accept;
-    struct err why = {0};
-    if (!store_accepting(a->store, &why) ||
-        (a->may_accept != NULL && !a->may_accept(a->gate_ctx, &why)))
-        return counted(s, refuse_for_now(reply, &why));
+    if (!may_begin(s, mail, reply))
+        return counted(s, -1);
     struct str sender = address_str(mail->sender);
     if (s->set->from_count > 0 && !matches(s->set->from, s->set->from_count, sender)) {
         smtp_server_reply_set(reply, 550, "5.7.1",
@@ -265,6 +296,31 @@ static bool refused_here(const struct conf_listener *set, struct str address)
     return refused;
 }
 
+static int ask_relay(struct session *s, struct transaction *t, const struct envelope_rcpt *rcpt,
+                     struct smtp_server_reply *reply)
+{
+    struct accept *a = s->accept;
+    if (rcpt->notify != 0 || rcpt->orcpt.len > 0) {
+        smtp_server_reply_set(reply, 555, "5.5.4",
+                              "NOTIFY and ORCPT are not offered here: mail passes through, and "
+                              "reports are for the next server to make");
+        return -1;
+    }
+    if (t->relay == NULL) {
+        t->id = store_next_id(a->store);
+        t->relay = a->relay->begin(a->relay_ctx,
+                                   &(struct relay_mail){.accept = a,
+                                                        .session = s,
+                                                        .id = t->id,
+                                                        .envelope = &t->envelope,
+                                                        .size = t->size_hint,
+                                                        .recipients = s->settings.recipients});
+    }
+    t->next = *rcpt;
+    a->relay->rcpt(t->relay, rcpt);
+    return 0;
+}
+
 static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_server_reply *reply)
 {
     struct session *s = ctx;
@@ -286,11 +342,14 @@ static int on_rcpt(void *ctx, const struct smtp_server_rcpt *rcpt, struct smtp_s
                               s->set->name);
         return counted(s, -1);
     }
-    *envelope_add(&t->envelope, t->arena) = (struct envelope_rcpt){
+    struct envelope_rcpt taken = {
         .address = arena_dup(t->arena, address),
         .orcpt = arena_dup(t->arena, str_of(rcpt->params->orcpt)),
         .notify = rcpt->params->notify,
     };
+    if (s->set->mode == LISTEN_PROXY)
+        return counted(s, ask_relay(s, t, &taken, reply));
+    *envelope_add(&t->envelope, t->arena) = taken;
     s->fruit_ms = loop_now_ms(s->accept->loop);
     return 1;
 }
@@ -349,7 +408,8 @@ static int on_begin(void *ctx, struct smtp_server_reply *reply)
     struct session *s = ctx;
     struct transaction *t = s->transaction;
     s->content_ms = loop_now_ms(t->accept->loop);
-    t->id = store_next_id(t->accept->store);
+    if (t->relay == NULL)
+        t->id = store_next_id(t->accept->store);
     t->body = store_body_begin(t->accept->store, t->accept->loop, t->size_hint);
     t->header = arena_alloc(t->arena, sizeof(*t->header));
     header_scan_init(t->header);
@@ -483,8 +543,44 @@ static void committed(struct store_commit *commit)
     session_answer(s, verdict, &reply);
 }
 
+static void relay_content(struct transaction *t)
+{
+    struct store_body *body = t->body;
+    t->body = NULL;
+    t->accept->relay->content(t->relay, &t->envelope, body);
+}
+
+static void answered_rcpt(struct session *s, int verdict, const struct smtp_server_reply *reply)
+{
+    struct transaction *t = s->transaction;
+    if (verdict > 0)
+        *envelope_add(&t->envelope, t->arena) = t->next;
+    t->next.address.len = 0;
+    s->fruit_ms = loop_now_ms(s->accept->loop);
+    session_answer(s, counted(s, verdict), reply);
+}
+
+void accept_answer(struct session *s, int verdict, const struct smtp_server_reply *reply)
+{
+    struct transaction *t = s->transaction;
+    if (t->next.address.len > 0) {
+        answered_rcpt(s, verdict, reply);
+        return;
+    }
+    if (verdict > 0)
+        atomic_fetch_add(&t->tally->messages, 1);
+    transaction_drop(s);
+    s->fruit_ms = loop_now_ms(s->accept->loop);
+    s->messages += verdict > 0;
+    session_answer(s, counted(s, verdict), reply);
+}
+
 static void commit(struct transaction *t)
 {
+    if (t->relay != NULL) {
+        relay_content(t);
+        return;
+    }
     struct store_op op = {
         .kind = STORE_ACCEPT,
         .id = t->id,

@@ -19,12 +19,15 @@ enum conf_listener_tls {
     LISTEN_TLS_AUTO,     // first byte 0x16: implicit, else STARTTLS offered
 };
 enum conf_sender_domain { SENDER_DOMAIN_ANY, SENDER_DOMAIN_CHECK };
+// Who answers for the mail: ourselves, once it is on disk, or the next server while it waits.
+enum conf_listener_mode { LISTEN_QUEUE, LISTEN_PROXY };
 enum conf_listener_auth { LISTEN_AUTH_OFF, LISTEN_AUTH_OPTIONAL, LISTEN_AUTH_REQUIRED };
 
 struct conf_listener {
     const char *name;
     const struct net_addr *addresses;
     size_t address_count;
+    enum conf_listener_mode mode;
     enum conf_listener_tls tls;
     const char *cert, *key; // NULL: a self-signed one
     enum conf_listener_auth auth;

@@ -22,6 +22,8 @@ static const struct conf_word log_levels[] = {{"debug", LOG_DEBUG_LEVEL},
                                               {NULL, 0}};
 static const struct conf_word log_transcripts[] = {
     {"failed", CONF_TRANSCRIPTS_FAILED}, {"all", CONF_TRANSCRIPTS_ALL}, {NULL, 0}};
+static const struct conf_word listener_modes[] = {
+    {"queue", LISTEN_QUEUE}, {"proxy", LISTEN_PROXY}, {NULL, 0}};
 static const struct conf_word listener_tls[] = {
     {"none", LISTEN_TLS_NONE},         {"starttls", LISTEN_TLS_STARTTLS},
     {"required", LISTEN_TLS_REQUIRED}, {"implicit", LISTEN_TLS_IMPLICIT},
@@ -250,6 +252,15 @@ const struct conf_key conf_keys[] = {
      .example = "[\"127.0.0.1:25\", \"[::1]:25\"]",
      .help = "The addresses and ports to listen on, also `unix:/path` for a socket in the file "
              "system. Without a port it is 25."},
+    {.path = "listeners.NAME.mode",
+     .type = CONF_ENUM,
+     IN_LISTENER(mode),
+     .fallback = "queue",
+     .words = listener_modes,
+     .help = "`queue`: 250 once the mail is on disk here, and Waypost sees to the rest; `proxy`: "
+             "mail passes through while its client waits, and hears what the next server itself "
+             "says to each recipient and to the message. Nothing is queued then, and who may not "
+             "wait is told to come again."},
     {.path = "listeners.NAME.tls",
      .type = CONF_ENUM,
      IN_LISTENER(tls),
@@ -1173,7 +1184,6 @@ const struct conf_future conf_futures[] = {
     {"alerts", NULL, false},
     {"filter", NULL, false},
     {"include", "write everything into one file", false},
-    {"listeners.NAME.mode", "every listener queues", false},
     {"gateways.NAME.oauth2", "use `password` with an app password", false},
     {"gateways.NAME.dkim", NULL, false},
     {"gateways.NAME.rate", "write limits: {rate: 30/min}", true},

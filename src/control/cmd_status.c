@@ -174,6 +174,9 @@ static void queue_lines(struct reply *r, const struct queue_counts *c)
         words_number(c->accepted, messages), c->accepted == 1 ? "" : "s",
         words_number(c->delivered, n[0]), words_number(c->relayed, n[1]),
         words_number(c->returned, n[2]), words_number(c->bad, n[3]));
+    if (c->passed > 0)
+        reply_line(r, "            %s message%s passed through (listeners in mode proxy)",
+                   words_number(c->passed, messages), c->passed == 1 ? "" : "s");
 }
 
 static void spool_lines(struct reply *r, const struct status *s)
@@ -268,6 +271,7 @@ static void status_json(struct reply *r, const struct status *st)
     json_int(&j, "relayed", (int64_t)c->relayed);
     json_int(&j, "returned", (int64_t)c->returned);
     json_int(&j, "bad", (int64_t)c->bad);
+    json_int(&j, "passed", (int64_t)c->passed);
     json_close(&j);
     json_open(&j, "spool");
     json_text(&j, "directory", r->control->conf->spool_dir);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "deliver/addresses.h"
 #include "deliver/deliver.h"
+#include "proxy/proxy.h"
 #include "queue/queue.h"
 #include "spool/state.h"
 #include "spool/store.h"
@@ -29,6 +30,7 @@ struct session_loop {
     struct names *names;
     struct deliver *deliver;
     struct accept *accept;
+    struct proxy *proxy;
     struct accept_change *change; // between the two steps of a reload
     struct drop *drop;            // on the first loop only
 };
@@ -177,6 +179,7 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
         return false;
     accept_set_names(l->accept, l->names);
     accept_set_gate(l->accept, may_accept, d->queue);
+    l->proxy = proxy_new(l->loop, (size_t)(l - d->loops), d->queue, l->deliver, l->accept);
     if (l == d->loops)
         return accept_open_unix(l->accept, err);
     accept_join(l->accept, d->loops[0].accept);
@@ -187,6 +190,7 @@ static void close_loop(struct session_loop *l)
 {
     drop_free(&l->drop);
     accept_free(&l->accept);
+    proxy_free(&l->proxy);
     deliver_free(&l->deliver);
     names_free(&l->names);
 }
@@ -223,8 +227,10 @@ static bool open_store(struct daemon *d, struct err *err)
     d->state = state_open(d->conf->spool_dir, err);
     if (d->state == NULL)
         return false;
-    for (size_t i = 0; i < d->count; i++)
+    for (size_t i = 0; i < d->count; i++) {
         accept_set_store(d->loops[i].accept, d->store);
+        proxy_set_store(d->loops[i].proxy, d->store);
+    }
     d->loops[0].drop = drop_new(d->loops[0].loop, d->conf, d->store, err);
     if (d->loops[0].drop == NULL)
         return false;

@@ -54,6 +54,20 @@ const struct help_topic help_topics[] = {
      "  waypost route lint                   what can never happen\n"
      "  waypost simulate STORY               play it before it matters\n"
      "  waypost config explain routes        every condition\n"},
+    {"proxy", "mail that passes through",
+     "A listener in mode `proxy` keeps nothing: its client waits and hears the next server's own\n"
+     "answer to each recipient and to the message.\n"
+     "\n"
+     "  listeners:\n"
+     "    local:   {address: \"127.0.0.1:25\"}\n"
+     "    through: {address: \"127.0.0.1:2525\", mode: proxy}\n"
+     "\n"
+     "The way is chosen as for all mail, and the next gateway asked within the session when one\n"
+     "cannot be used. Without a way: 451 and why. Recipients whose ways part: 451 4.5.3, one way\n"
+     "at a time. Lost after the final dot: 451, in doubt.\n"
+     "\n"
+     "  waypost log                          what passed, which way, and what was answered\n"
+     "  waypost config explain listeners.NAME.mode\n"},
     {"passwords", "where secrets are kept",
      "Never in the configuration: it names where they are.\n"
      "\n"
