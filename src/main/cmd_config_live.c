@@ -90,7 +90,8 @@ static bool keep_edit(const struct conf_file *f)
     struct err err;
     buf_init(&path, 4096);
     buf_printf(&path, "%s.edited", f->path);
-    bool ok = f->dry_run || conf_file_write(buf_cstr(&path), buf_str(&f->text), 0600, -1, -1, &err);
+    bool ok =
+        f->dry_run || conf_file_write(buf_cstr(&path), buf_str(&f->text), 0600, -1, -1, NULL, &err);
     if (ok)
         fprintf(stderr, "%s has changes that are not in force; they %s kept in %s\n", f->path,
                 f->dry_run ? "would be" : "are", path.data);

@@ -156,7 +156,7 @@ static const char *keep_password(struct conf_file *f, const char *name, struct a
     }
     reader_of(f, &mode, &uid, &gid);
     struct str line = str_of(arena_printf(arena, "%s\n", password));
-    bool ok = f->dry_run || conf_file_write(path, line, mode, uid, gid, &err);
+    bool ok = f->dry_run || conf_file_write(path, line, mode, uid, gid, NULL, &err);
     explicit_bzero(password, sizeof(password));
     explicit_bzero((char *)(uintptr_t)line.ptr, line.len);
     if (!ok)

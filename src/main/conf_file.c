@@ -11,12 +11,16 @@
 #include "sys/file.h"
 #include "sys/host.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+enum { HOLD_MS = 30 * 1000, HOLD_STEP_MS = 50 };
 
 static const char default_config[] = "/etc/waypost/waypost.yaml";
 
@@ -31,11 +35,12 @@ static const char *user_name(uint32_t uid, char text[64])
 }
 
 bool conf_file_write(const char *path, struct str text, unsigned mode, int64_t uid, int64_t gid,
-                     struct err *err)
+                     struct file **held, struct err *err)
 {
     struct buf fresh;
     struct err ignored;
     struct file_piece piece = {text.ptr, text.len};
+    bool hold = held != NULL && *held != NULL;
     buf_init(&fresh, 4096);
     buf_printf(&fresh, "%s.new-%016llx", path, (unsigned long long)random_u64());
     struct file *file = file_open(buf_cstr(&fresh), FILE_CREATE_NEW, err);
@@ -44,12 +49,16 @@ bool conf_file_write(const char *path, struct str text, unsigned mode, int64_t u
     if (ok && uid >= 0 && gid >= 0)
         ok = file_set_owner(file, (uint32_t)uid, (uint32_t)gid, err);
     ok = ok && file_set_mode(file, mode, err) && file_write(file, 0, &piece, text.len > 0, err) &&
-         file_sync(file, err);
-    bool made = file != NULL;
-    file_close(&file);
-    ok = ok && path_rename(fresh.data, path, err);
-    if (!ok && made)
+         file_sync(file, err) && (!hold || file_lock(file, err)) &&
+         path_rename(fresh.data, path, err);
+    if (!ok && file != NULL)
         path_remove(fresh.data, &ignored);
+    if (ok && hold) {
+        file_close(held);
+        *held = file;
+    } else {
+        file_close(&file);
+    }
     buf_free(&fresh);
     return ok;
 }
@@ -81,6 +90,38 @@ static bool may_write(const struct conf_file *f)
     ok = ok && (access(in, W_OK | X_OK) == 0 || refuse_writer(in, "the directory "));
     buf_free(&dir);
     return ok;
+}
+
+// Whoever may write the file may hold it, and nobody else. The one before us left another file
+// under the name: then that one is taken.
+static bool try_to_hold(struct conf_file *f, struct err *err)
+{
+    struct path_facts facts;
+    f->held = file_open(f->path, FILE_WRITE, err);
+    if (f->held != NULL && file_lock(f->held, err) && file_stat(f->held, &facts, err)) {
+        if (facts.links > 0)
+            return true;
+        err_set(err, "%s is another file now", f->path);
+        err->code = EWOULDBLOCK;
+    }
+    file_close(&f->held);
+    return false;
+}
+
+static bool hold(struct conf_file *f)
+{
+    struct err err = {0};
+    for (int waited = 0; !try_to_hold(f, &err); waited += HOLD_STEP_MS) {
+        if (err.code != EWOULDBLOCK)
+            return true; // not every file system knows locks
+        if (waited >= HOLD_MS) {
+            fprintf(stderr, "waypost: %s, for %d s now; try again later\n", err.text,
+                    HOLD_MS / 1000);
+            return false;
+        }
+        poll(NULL, 0, HOLD_STEP_MS);
+    }
+    return true;
 }
 
 static bool slurp(struct conf_file *f)
@@ -117,6 +158,8 @@ bool conf_file_open(struct conf_file *f, const struct main_options *options, int
         *status_out = EX_NOPERM;
     } else if (!f->dry_run && !may_write(f)) {
         *status_out = EX_NOPERM;
+    } else if (f->exists && !f->dry_run && !hold(f)) {
+        *status_out = EX_TEMPFAIL;
     } else if (f->exists && !slurp(f)) {
         *status_out = EX_NOINPUT;
     } else {
@@ -131,6 +174,7 @@ void conf_file_close(struct conf_file *f)
     if (f->text.data != NULL)
         explicit_bzero(f->text.data, f->text.len);
     buf_free(&f->text);
+    file_close(&f->held);
     xfree(f->path);
     f->path = NULL;
 }
@@ -174,15 +218,16 @@ static void say_changes(const struct conf_file *f, struct str text, struct buf *
         printf("only the order or the layout of the file is another\n");
 }
 
-static bool put(const struct conf_file *f, struct str text, struct err *err)
+static bool put(struct conf_file *f, struct str text, struct err *err)
 {
     struct path_facts facts;
     if (f->exists && path_stat(f->path, &facts, err))
-        return conf_file_write(f->path, text, facts.mode & 07777, facts.uid, facts.gid, err);
-    return conf_file_write(f->path, text, 0640, -1, -1, err);
+        return conf_file_write(f->path, text, facts.mode & 07777, facts.uid, facts.gid, &f->held,
+                               err);
+    return conf_file_write(f->path, text, 0640, -1, -1, &f->held, err);
 }
 
-static void put_back(const struct conf_file *f)
+static void put_back(struct conf_file *f)
 {
     struct err err;
     bool ok = f->exists ? put(f, buf_str(&f->text), &err) : path_remove(f->path, &err);

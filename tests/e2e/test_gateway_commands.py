@@ -425,3 +425,13 @@ def test_test_refuses_what_it_cannot_read(site):
     assert w.run("gateway", "test", "first", "--depth", "deep").returncode == 64
     assert w.run("gateway", "test", "first", "--to", "nobody").returncode == 64
     assert w.run("gateway", "test").returncode == 64
+
+
+def test_changes_at_once_are_all_kept(site):
+    w = site.waypost
+    argv = [w.binary, "--config", str(w.file), "gateway", "add"]
+    adding = [subprocess.Popen(argv + [f"new{i}", f"smtp://host{i}.test"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE) for i in range(12)]
+    said = [one.communicate(timeout=120)[1] for one in adding]
+    assert [one.returncode for one in adding] == [0] * 12, said
+    assert {g["name"] for g in w.json("gateway", "list")["gateways"]} >= {f"new{i}" for i in range(12)}
