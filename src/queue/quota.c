@@ -689,6 +689,16 @@ static int64_t number(struct str *rest, char sep)
     return (int64_t)n;
 }
 
+// A period written down in another time zone, the configuration's or the traveller's, that has not
+// ended by that one: it goes on, as it does while the daemon runs.
+static bool goes_on(const struct queue *q, const struct meter *m, enum conf_period period,
+                    int64_t at)
+{
+    int64_t begin, end;
+    period_around(period, at, zone_offset, (void *)(uintptr_t)m->zone, &begin, &end);
+    return begin != at && at <= q->now_ms && q->now_ms - at < end - begin;
+}
+
 static void read_meter_value(struct queue *q, struct meter *m, enum conf_period period,
                              int64_t age_ms, struct str pair)
 {
@@ -700,7 +710,7 @@ static void read_meter_value(struct queue *q, struct meter *m, enum conf_period 
             return;
         m->slots[(m->slot + SLOTS - ago) % SLOTS] += n;
         m->booked += n;
-    } else if (at == m->begin_ms) {
+    } else if (at == m->begin_ms || goes_on(q, m, period, at)) {
         m->booked += n;
     } else {
         uint64_t *known = past_of(m, at);

@@ -107,6 +107,24 @@ static void a_gateway_may_have_a_zone_of_its_own(void **state)
     assert_in_range((one.taken[10].wall_ms + 11 * HOUR / 2) % DAY, 0, MINUTE);
 }
 
+static void a_traveller_gets_no_second_day(void **state)
+{
+    static const int zones[] = {-8 * 60, 90, 13 * 60, 0};
+    small_start(HEAD ONE, per_day_10);
+    for (int i = 0; i < 25; i++)
+        small_send_one();
+    small_pass(MINUTE);
+    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+        small_stop();
+        world_set_zone(zones[i]);
+        small_restart();
+        small_pass(MINUTE);
+        assert_int_equal(one.mails, 10);
+    }
+    small_pass(DAY);
+    assert_int_equal(one.mails, 20);
+}
+
 static void the_rest_takes_another_way(void **state)
 {
     small_start(HEAD BOTH, per_day_10);
@@ -449,6 +467,7 @@ int main(void)
         T(a_day_has_its_allowance_and_the_next_another),
         T(days_are_those_of_the_zone),
         T(a_gateway_may_have_a_zone_of_its_own),
+        T(a_traveller_gets_no_second_day),
         T(the_rest_takes_another_way),
         T(the_reserve_is_for_urgent_mail),
         T(what_was_not_taken_is_given_back),
