@@ -85,7 +85,8 @@ static void unknown_key(struct reader *r, const struct yaml_node *key, const cha
                      elsewhere);
     else
         reader_error(r, key, "%s is not a key here%s", reader_quote(r, key->text),
-                     reader_suggest(r, &nearest));
+                     nearest.word != NULL ? reader_suggest(r, &nearest)
+                                          : "; `waypost config explain` lists all keys");
 }
 
 static const struct conf_key *find_key(const char *prefix, struct str name)

@@ -72,9 +72,27 @@ static const struct {
     {"queue:\n"
      "  warn: 4h\n"
      " queue: x\n",
-     "w.yaml:3:2: error: invalid indentation in mapping\n"
+     "w.yaml:3:2: error: its indentation fits no key above; keys that belong together have the same number of blanks in front\n"
      "    3 |  queue: x\n"
      "      |  ^\n"
+     "1 error\n"},
+    {"queue:\n"
+     "\twarn: 1h\n",
+     "w.yaml:2:1: error: a tab cannot indent here; use spaces\n"
+     "    2 |  warn: 1h\n"
+     "      | ^\n"
+     "1 error\n"},
+    {"queue: {warn: 1h\n"
+     "gateways: {}\n",
+     "w.yaml:2:9: error: a comma is missing, or a bracket before this is not closed\n"
+     "    2 | gateways: {}\n"
+     "      |         ^\n"
+     "1 error\n"},
+    {"gateways: {isp: {url: a.example}\n"
+     "routes: []\n",
+     "w.yaml:1:11: error: this bracket is not closed before the next key begins\n"
+     "    1 | gateways: {isp: {url: a.example}\n"
+     "      |           ^\n"
      "1 error\n"},
     {"\tspool: /x\n",
      "w.yaml:1:1: error: a tab cannot indent here; use spaces\n"
@@ -146,10 +164,10 @@ static const struct {
      "      | ^~~~\n"
      "1 error\n"},
     {"queue: {retries: [1m], foo: 1}\n",
-     "w.yaml:1:9: error: `retries` is not a key here\n"
+     "w.yaml:1:9: error: `retries` is not a key here; `waypost config explain` lists all keys\n"
      "    1 | queue: {retries: [1m], foo: 1}\n"
      "      |         ^~~~~~~\n"
-     "w.yaml:1:24: error: `foo` is not a key here\n"
+     "w.yaml:1:24: error: `foo` is not a key here; `waypost config explain` lists all keys\n"
      "    1 | queue: {retries: [1m], foo: 1}\n"
      "      |                        ^~~\n"
      "2 errors\n"},
@@ -448,7 +466,7 @@ static const struct {
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://a.example:99999\"}}\n",
      "w.yaml:1:24: error: the port in the url must be a number from 1 to 65535\n"
-     "    1 | gateways: {isp: {url: \"smtp://a.example:*****\"}}\n"
+     "    1 | gateways: {isp: {url: \"smtp://a.example:99999\"}}\n"
      "      |                        ^~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://a%zz@a.example\", password: !env PATH}}\n",
@@ -618,7 +636,7 @@ static const struct {
      "      |                  ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"\"smtp://me:geheim@a.example\": x\n",
-     "w.yaml:1:2: error: `smtp://...` is not a key here\n"
+     "w.yaml:1:2: error: `smtp://...` is not a key here; `waypost config explain` lists all keys\n"
      "    1 | \"smtp://me:******@a.example\": x\n"
      "      |  ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},

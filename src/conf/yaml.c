@@ -60,6 +60,8 @@ static struct str token_text(struct builder *b, struct fy_token *token)
 // forgotten.
 static void hide_in_url(struct builder *b, const struct yaml_node *n)
 {
+    enum { PORT_MISTYPED = 99999 }; // so many digits are a port, if a wrong one
+
     struct str raw = str_make(b->source->text.ptr + n->place.begin, n->place.end - n->place.begin);
     size_t from = 0, at = raw.len;
     while (at > 0 && raw.ptr[at - 1] != '@')
@@ -72,7 +74,7 @@ static void hide_in_url(struct builder *b, const struct yaml_node *n)
     if (at > colon + 1)
         conf_source_hide(b->source, n->place.begin + colon + 1, n->place.begin + at - 1);
     else if (at == 0 && from > 0 && colon < raw.len && raw.ptr[from] != '[' &&
-             !str_u64(str_make(raw.ptr + colon + 1, raw.len - colon - 1), UINT16_MAX, &port))
+             !str_u64(str_make(raw.ptr + colon + 1, raw.len - colon - 1), PORT_MISTYPED, &port))
         conf_source_hide(b->source, n->place.begin + colon + 1, n->place.end);
 }
 
@@ -228,12 +230,20 @@ static void syntax_error(struct builder *b, struct fy_diag *diag)
     const char *message = e != NULL && e->msg != NULL ? e->msg : "this is not YAML";
     if (e != NULL)
         place = place_at(b->source, e->line, e->column);
-    if (strstr(message, "invalid tab") != NULL) {
+    if (strstr(message, "invalid tab") != NULL || strstr(message, "tab character") != NULL) {
         message = "a tab cannot indent here; use spaces";
     } else if (strstr(message, "without a closing bracket") != NULL && b->depth > 0) {
         // The end of the file is where it shows; where it began is what helps.
         place = b->stack[b->depth - 1].node->place;
         message = "this bracket is never closed";
+    } else if (strstr(message, "invalid indentation in mapping") != NULL) {
+        message = "its indentation fits no key above; keys that belong together have the same "
+                  "number of blanks in front";
+    } else if (strstr(message, "wrongly indented flow") != NULL && b->depth > 0) {
+        place = b->stack[b->depth - 1].node->place;
+        message = "this bracket is not closed before the next key begins";
+    } else if (strstr(message, "missing comma") != NULL) {
+        message = "a comma is missing, or a bracket before this is not closed";
     }
     b->source->broken = true;
     fail(b, &place, "%s", message);
