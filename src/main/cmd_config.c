@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { PAGE_BYTES = 4 << 20, LISTED = 8 };
+enum { PAGE_BYTES = 4 << 20, LISTED = 16 };
 
 static void print(struct buf *text, FILE *to)
 {
@@ -56,7 +56,7 @@ static void say_listener(const struct conf_listener *l)
     printf("\n");
 }
 
-static void say_gateway(const struct conf_gateway *g, bool others)
+static void say_gateway(const struct conf *conf, const struct conf_gateway *g, bool others)
 {
     static const char *const tls[] = {"no TLS", "TLS when offered", "TLS required",
                                       "TLS from the first byte"};
@@ -69,12 +69,18 @@ static void say_gateway(const struct conf_gateway *g, bool others)
            g->unix_path != NULL ? g->unix_path : g->host);
     if (g->unix_path == NULL)
         printf(":%u", g->port);
-    printf("  %s%s%s%s, priority %d", tls[g->tls], g->verify ? ", verified" : "",
-           g->user != NULL ? ", login " : "", g->user != NULL ? g->user : "", g->priority);
+    printf("  %s%s%s%s, priority %d", tls[g->tls],
+           g->verify && g->tls != TLS_OFF ? ", verified" : "", g->user != NULL ? ", login " : "",
+           g->user != NULL ? g->user : "", g->priority);
     if (g->rate > 0)
         printf(", at most %u in %lld s", g->rate, (long long)(g->rate_ms / 1000));
-    if (g->networks != 0)
-        printf(", only on some networks");
+    const char *between = ", only on ";
+    for (size_t i = 0; i < conf->network_count; i++) {
+        if ((g->networks >> i & 1) != 0) {
+            printf("%s%s", between, conf->networks[i].name);
+            between = " or ";
+        }
+    }
     printf("%s\n", g->enabled ? "" : "  DISABLED");
 }
 
@@ -90,7 +96,8 @@ static void say_routes(const struct conf *conf)
 {
     struct buf text;
     if (conf->route_count > LISTED) {
-        printf("%zu routes, see `waypost route show`\n", conf->route_count);
+        printf("%zu routes; once they are in force `waypost route show` tells them\n",
+               conf->route_count);
         return;
     }
     buf_init(&text, PAGE_BYTES);
@@ -108,8 +115,8 @@ static void say_lint(const struct conf *conf)
     buf_init(&text, PAGE_BYTES);
     size_t found = route_lint(conf, &text);
     if (found > 0)
-        printf("%zu thing%s in it can never happen, see `waypost route lint`\n", found,
-               found == 1 ? "" : "s");
+        printf("%zu remark%s on its routes: waypost route lint %s\n", found, found == 1 ? "" : "s",
+               conf->file);
     buf_free(&text);
 }
 
@@ -150,7 +157,7 @@ static void say_conf(const struct conf *conf)
         printf("  and %zu more\n", conf->listener_count - LISTED);
     printf("ways out\n");
     for (size_t i = 0; i < conf->gateway_count && i < LISTED; i++)
-        say_gateway(&conf->gateways[i], enabled_gateways(conf) > 0);
+        say_gateway(conf, &conf->gateways[i], enabled_gateways(conf) > 0);
     if (conf->gateway_count > LISTED)
         printf("  and %zu more\n", conf->gateway_count - LISTED);
     say_networks(conf);

@@ -75,6 +75,7 @@ int cmd_config_apply(const struct main_options *options, int argc, char **argv)
         return usage("config apply FILE [--dry-run] [--json]");
     }
     char *text = read_file(argv[0], &len);
+    f.source = argv[0];
     status = text != NULL ? conf_file_change(&f, str_make(text, len)) : EX_NOINPUT;
     forget(&text, len);
     conf_file_close(&f);

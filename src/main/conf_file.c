@@ -189,6 +189,8 @@ static struct conf *check(const struct conf_file *f, struct str text)
     struct conf *conf = conf_read_text(f->path, text, &report);
     if (conf == NULL) {
         main_say_report(&report);
+        if (f->source != NULL)
+            fprintf(stderr, "these lines are those of %s; ", f->source);
         fprintf(stderr, "nothing was changed\n");
     }
     conf_report_free(&report);

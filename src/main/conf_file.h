@@ -15,6 +15,7 @@ struct conf_file {
     bool json, dry_run;
     struct file *held; // the file, against others who change it; NULL: nothing to hold
     const char *extra; // a file that was made for the change, to be removed when it fails; NULL
+    const char *source; // the file that the new text comes from; NULL
 };
 
 // Takes --json and --dry-run out of the arguments. Waits while another command changes the file.

@@ -137,14 +137,16 @@ static bool rcpt_holds(const struct yaml_node *what, const struct tale *t,
                        const struct tale_rcpt *r, struct buf *wrong)
 {
     const char *state = r->state == RCPT_WAITING && t->held ? "held" : rcpt_state_name(r->state);
+    size_t before = wrong->len;
+    buf_printf(wrong, "%s to <%s>: ", t->name, r->address);
     bool ok = text_is(what, "is", state, wrong);
     ok &= text_is(what, "via", r->via, wrong);
     ok &= number_is(what, "tries", r->tries, wrong);
     ok &= number_is(what, "copies", r->copies, wrong);
     ok &= tried_is(what, r, wrong);
     ok &= within_is(what, t, r, wrong);
-    if (!ok)
-        buf_printf(wrong, "(%s to <%s>) ", t->name, r->address);
+    if (ok)
+        wrong->len = before;
     return ok;
 }
 

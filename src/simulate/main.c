@@ -4,8 +4,10 @@
 #include "base/limits.h"
 #include "simulate/play.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
 static const char usage[] =
@@ -52,8 +54,8 @@ static struct story *read_story(const char *path)
     if (!slurp(path, &text)) {
         fprintf(stderr,
                 text.full ? "waypost: %s is larger than a story may be (4 MiB)\n"
-                          : "waypost: %s cannot be read\n",
-                path);
+                          : "waypost: cannot read %s: %s\n",
+                path, strerror(errno));
     } else {
         story = story_read(path, buf_str(&text), &report);
         struct buf out;

@@ -22,6 +22,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
@@ -541,9 +542,11 @@ static void do_expect(const struct yaml_node *what)
     buf_init(&wrong, 1 << 16);
     run.result->expectations++;
     if (!expect_holds(daemon_queue(run.daemon), run.conf, what, &wrong)) {
+        while (wrong.len > 0 && strchr("; ", wrong.data[wrong.len - 1]) != NULL)
+            wrong.len--;
         char clock[32];
         run.result->failures++;
-        buf_printf(&run.result->faults, "%s:%u: at %s expected otherwise: %s\n", run.story->file,
+        buf_printf(&run.result->faults, "%s:%u: at %s not as expected: %s\n", run.story->file,
                    what->place.line, tale_clock(world_now_ms() - run.begin_ms, clock),
                    buf_cstr(&wrong));
         tales_world("NOT AS EXPECTED (line %u): %s", what->place.line, buf_cstr(&wrong));

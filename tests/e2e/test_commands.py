@@ -55,7 +55,7 @@ def test_queue_list(site):
 def test_queue_show(site):
     w = site.waypost
     text = w.run("queue", "show", site.slow, check=0).out
-    assert "stuck here" in text and "come later" in text and "isp" in text
+    assert "stuck here" in text and "come later" in text and "isp" in text and "waiting, next try in " in text
     said = w.json("queue", "show", site.slow)
     assert said["id"] == site.slow and "slow@sink.test" in json.dumps(said)
     gone = w.run("queue", "show", site.went)
@@ -187,6 +187,8 @@ def test_help_for_a_word_of_any_length(site):
 
 
 def test_a_story_that_never_ends_is_refused(site):
+    done = site.waypost.run("simulate", "/nonexistent")
+    assert done.returncode == 65 and "/nonexistent: No such file" in done.err
     done = site.waypost.run("simulate", "/dev/zero")
     assert done.returncode == 65 and "larger than a story may be" in done.err, (done.returncode, done.err)
 
@@ -317,6 +319,10 @@ def test_config_check_says_what_it_means(site):
     done = site.waypost.run("config", "check", str(site.waypost.file), check=0)
     assert "isp" in done.out
     bad = site.waypost.dir / "bad.yaml"
+    bad.write_text("networks: {office: {subnet: 10.0.0.0/8}, vpn: {interface: wg0}}\n"
+                   "gateways: {isp: {url: a.example, tls: off, networks: [vpn]}}\nroutes: [{via: isp}]\n")
+    said = site.waypost.run("config", "check", str(bad), check=0).out
+    assert "a.example:25  no TLS, priority 30, only on vpn\n" in said and f"waypost route lint {bad}\n" in said
     bad.write_text("queue: {retry: never}\n")
     assert site.waypost.run("config", "check", str(bad)).returncode == 78
 

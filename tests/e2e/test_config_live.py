@@ -129,5 +129,7 @@ def test_without_an_earlier_one(site):
 def test_apply_refuses_what_has_mistakes(site):
     w = site.waypost
     old = w.file.read_text()
-    done = w.run("config", "apply", candidate(site, gatewais={}))
+    file = candidate(site, gatewais={})
+    done = w.run("config", "apply", file)
     assert done.returncode == 78 and "nothing was changed" in done.err and w.file.read_text() == old
+    assert f"these lines are those of {file}" in done.err
