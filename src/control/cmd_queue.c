@@ -257,13 +257,16 @@ static void show_text(struct reply *r, const struct queue_message_view *v)
     for (size_t i = 0; i < v->envelope.count; i++) {
         const struct queue_rcpt_view *p = &v->rcpts[i];
         bool final = rcpt_state_final(p->state);
+        bool timed = !final && !p->busy && !v->held && p->next_ms > clock_wall_ms();
         next_text(v, p, next);
-        reply_line(r, "  to         <%.*s>  %s%s%s%s", STR_FMT(p->address),
-                   final     ? rcpt_state_name(p->state)
-                   : p->busy ? "being sent"
-                             : "waiting, next try: ",
-                   final || p->busy ? "" : next,
-                   p->in_doubt ? "  IN DOUBT (may have been delivered)" : "", "");
+        reply_line(r, "  to         <%.*s>  %s%s%s", STR_FMT(p->address),
+                   final             ? rcpt_state_name(p->state)
+                   : p->busy         ? "being sent"
+                   : v->held         ? "held"
+                   : timed           ? "waiting, next try in "
+                   : p->next_ms == 0 ? "waiting until a way opens"
+                                     : "waiting, its turn is now",
+                   timed ? next : "", p->in_doubt ? "  IN DOUBT (may have been delivered)" : "");
         if (p->last.text[0] != '\0')
             reply_line(r, "             %u tr%s so far; last via %s [%s]: %s (%s)", p->tries,
                        p->tries == 1 ? "y" : "ies", p->gateway, p->last.where, p->last.text,
@@ -377,8 +380,9 @@ static void each_id(struct reply *r, const char *done,
                         r->argv[i]);
             status = EX_USAGE;
         } else if (!may_order(r, id, &err) || !order(r, id, &err)) {
-            reply_error(r, "waypost: %s: %s", r->argv[i],
-                        err.text[0] != '\0' ? err.text : "not in the queue");
+            const char *said = err.text[0] != '\0' ? err.text : "not in the queue";
+            bool named = str_starts(str_of(said), str_of(r->argv[i]));
+            reply_error(r, "waypost: %s%s%s", named ? "" : r->argv[i], named ? "" : ": ", said);
             status = EX_DATAERR;
         } else {
             reply_line(r, "%s %s", r->argv[i], done);

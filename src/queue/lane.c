@@ -8,6 +8,7 @@
 #include "queue/health.h"
 #include "queue/quota.h"
 #include "base/mem.h"
+#include "base/timefmt.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
@@ -406,6 +407,7 @@ void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, in
         return;
     if (resting(q, lane) && least_ms == 0)
         return; // the others of the same moment's transactions failing too is one trouble
+    char span[TIME_TEXT];
     bool first = lane->failures == 0;
     if (!resting(q, lane))
         lane->failures++;
@@ -425,10 +427,9 @@ void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, in
     lane->window = first_window(q, lane);
     list_remove(&lane->ready);
     heap_set(&q->lane_clock, &lane->wake, lane->rest_until_ms);
-    log_event(first ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "resting", 0,
-              "%s%s%s rests for %lld s: %s (%s)", queue_gateway(q, lane)->name,
-              lane->domain[0] != '\0' ? " to " : "", lane->domain, (long long)(rest / 1000),
-              judge_reason(why), why->text);
+    log_event(first ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "resting", 0, "%s%s%s rests for %s: %s (%s)",
+              queue_gateway(q, lane)->name, lane->domain[0] != '\0' ? " to " : "", lane->domain,
+              time_span(rest, span), judge_reason(why), why->text);
     // Those who wait here may have another way. After that only those come back who have none.
     if (first) {
         lane->search = false;

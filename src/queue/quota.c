@@ -667,8 +667,8 @@ int64_t quota_learn(struct queue *q, uint32_t gateway, const struct outcome *o, 
         wait = m->end_ms - q->now_ms;
     g->learnt.until_ms = q->now_ms + wait;
     log_warn("quota", 0,
-             "%s says that its allowance is used up, after %" PRIu64 " messages this %s: %s",
-             g->name, m->booked, period_name(period), o->text);
+             "%s says that its allowance is used up, after %" PRIu64 " message%s this %s: %s",
+             g->name, m->booked, m->booked == 1 ? "" : "s", period_name(period), o->text);
     if (q->parts.state != NULL && !g->asked) {
         uint64_t ahead[UNITS];
         for (int u = 0; u < UNITS; u++)
