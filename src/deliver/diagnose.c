@@ -59,6 +59,9 @@ static const struct {
                       "says; a gateway with a login is the usual way round"},
     [FAULT_BUSY] = {"not now", "policy", "the server is reached and says to come again"},
     [FAULT_LOCAL] = {"trouble on this machine", "local", NULL},
+    [FAULT_LOGIN] = {"login refused", "login",
+                     "look at the user and the password; many providers want one made for programs "
+                     "(an app password), or OAuth2"},
     [FAULT_OTHER] = {"fails", "dialogue", NULL},
 };
 
@@ -195,6 +198,7 @@ static enum diagnosis_fault fault_of(const struct deliver_probe *p, const struct
     case PHASE_TLS: return FAULT_TLS;
     case PHASE_GREETING:
     case PHASE_EHLO: return of_greeting(p, heard);
+    case PHASE_AUTH: return o->class == OUTCOME_AUTH ? FAULT_LOGIN : FAULT_OTHER;
     default: return FAULT_OTHER;
     }
 }

@@ -22,6 +22,7 @@ enum diagnosis_fault {
     FAULT_TLS,
     FAULT_POLICY, // 5xx at the greeting or EHLO
     FAULT_BUSY,   // 4xx there
+    FAULT_LOGIN,  // refused, or no mechanism in common
     FAULT_LOCAL,  // this machine ran out of something
     FAULT_OTHER,
 };

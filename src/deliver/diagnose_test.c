@@ -38,6 +38,10 @@ static void a_connection_fails_in_different_ways(void **state)
     assert_int_equal(connecting(ETIMEDOUT), FAULT_SILENCE);
     assert_int_equal(connecting(EHOSTUNREACH), FAULT_NO_ROUTE);
     assert_int_equal(connecting(EPROTO), FAULT_OTHER);
+    assert_int_equal(
+        of((struct deliver_probe){.outcome = {.class = OUTCOME_AUTH, .phase = PHASE_AUTH}}, "")
+            .fault,
+        FAULT_LOGIN);
 }
 
 static enum diagnosis_fault naming(enum names_status status, enum outcome_class class)

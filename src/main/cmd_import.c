@@ -2,6 +2,9 @@
 // import: what other mail programs know of outgoing servers, and a configuration of it. A dry run
 // unless --write names a file that does not exist yet.
 //
+// With --test what was found is asked whether it works, by --login with the password; else nothing
+// is connected to.
+//
 // With --append the gateways go into the configuration in force, which is checked and taken over as
 // by any other command that changes it.
 //
@@ -12,6 +15,7 @@
 #include "import/show.h"
 #include "import/source.h"
 #include "main/conf_file.h"
+#include "main/import_try.h"
 #include "sys/file.h"
 #include "sys/host.h"
 
@@ -29,13 +33,14 @@ struct wishes {
     const char *homes[HOMES];
     size_t home_count;
     const struct import_source *only;
-    bool json, append;
+    bool json, append, test, login;
 };
 
 static int usage(void)
 {
     fprintf(stderr, "usage: waypost import [--from PROGRAM] [--home DIR]... [--root DIR] [--json]\n"
-                    "                      [--write FILE | --append] [--passwords DIR]\n");
+                    "                      [--test [--login] | --write FILE | --append] "
+                    "[--passwords DIR]\n");
     return EX_USAGE;
 }
 
@@ -61,6 +66,8 @@ static int read_wishes(int argc, char **argv, struct wishes *w)
                 {"--home", &home}};
     w->json = main_flag(&argc, argv, "--json");
     w->append = main_flag(&argc, argv, "--append");
+    w->login = main_flag(&argc, argv, "--login");
+    w->test = main_flag(&argc, argv, "--test") || w->login;
     for (int i = 0; i < argc; i++) {
         size_t row = 0, len = 0;
         for (; row < sizeof(rows) / sizeof(rows[0]); row++) {
@@ -84,6 +91,11 @@ static int read_wishes(int argc, char **argv, struct wishes *w)
     }
     if (w->append && (w->write != NULL || w->json))
         return usage();
+    if (w->test && (w->append || w->write != NULL)) {
+        fprintf(stderr, "waypost: --test is for looking before --write or --append; afterwards: "
+                        "waypost gateway test NAME\n");
+        return EX_USAGE;
+    }
     const char *own = host_env("HOME");
     if (w->home_count == 0 && w->root == NULL && own != NULL && own[0] == '/')
         w->homes[w->home_count++] = own;
@@ -277,7 +289,27 @@ static void say_next(struct import *im, const struct wishes *w, const struct imp
     else if (host_uid() == 0 && layout->passwords && any_clear(im))
         printf("  chown waypost: %s %s/*.pw    (when the daemon runs as the user waypost)\n",
                layout->dir, layout->dir);
-    printf("  waypost config check %s\n  waypost gateway test %s\n", file, name);
+    printf("  waypost config check %s\n", file);
+    if (!w->test)
+        printf(
+            "  waypost import --test        do these servers answer? --login: with the password\n");
+    printf(
+        "  waypost serve, then: waypost gateway test %s\n"
+        "  waypost setup                what is to do until sendmail and other programs use it\n",
+        name);
+}
+
+// ---- trying ----
+
+static int say_tried(const struct import_try *tried, const struct wishes *w)
+{
+    struct buf out;
+    buf_init(&out, TEXT_BYTES);
+    import_try_say(tried, &out);
+    printf("\ntried%s\n", w->login ? "" : " up to the login (--login: with it); no mail was sent");
+    fwrite(out.data, 1, out.len, stdout);
+    buf_free(&out);
+    return import_try_all_work(tried) ? 0 : EX_UNAVAILABLE;
 }
 
 static int nothing(struct import *im, const struct wishes *w)
@@ -292,7 +324,8 @@ static int nothing(struct import *im, const struct wishes *w)
 }
 
 static int answer_json(struct import *im, const struct wishes *w,
-                       const struct import_layout *layout, struct str yaml, size_t count)
+                       const struct import_layout *layout, struct str yaml, size_t count,
+                       const struct import_try *tried)
 {
     struct buf out;
     int status = count == 0         ? nothing(im, w)
@@ -302,12 +335,13 @@ static int answer_json(struct import *im, const struct wishes *w,
     import_json(im, layout, &j);
     json_text(&j, "written", count > 0 && status == 0 ? w->write : NULL);
     json_str(&j, "yaml", count > 0 ? yaml : STR(""));
+    import_try_json(tried, &j);
     main_json_print(&j);
-    return status;
+    return status == 0 && tried != NULL && !import_try_all_work(tried) ? EX_UNAVAILABLE : status;
 }
 
 static int answer(struct import *im, const struct wishes *w, const struct import_layout *layout,
-                  struct str yaml, size_t count)
+                  struct str yaml, size_t count, const struct import_try *tried)
 {
     struct buf text;
     buf_init(&text, TEXT_BYTES);
@@ -325,8 +359,10 @@ static int answer(struct import *im, const struct wishes *w, const struct import
         say_yaml(yaml);
     else
         printf("\nwritten: %s\n", w->write);
+    if (tried != NULL)
+        status = say_tried(tried, w);
     say_next(im, w, layout);
-    return 0;
+    return status;
 }
 
 // Absolute, because the configuration takes relative paths from its own directory.
@@ -398,12 +434,18 @@ int cmd_import(const struct main_options *options, int argc, char **argv)
     buf_init(&yaml, TEXT_BYTES);
     if (count > 0)
         import_yaml(im, &layout, &yaml);
-    if (w.append)
+    struct import_try *tried = NULL;
+    struct err err = {0};
+    if (w.test && count > 0 && (tried = import_try(im, buf_str(&yaml), w.login, &err)) == NULL) {
+        fprintf(stderr, "waypost import: %s\n", err.text);
+        status = EX_OSERR;
+    } else if (w.append)
         status = count > 0 ? append(im, options, &layout) : nothing(im, &w);
     else if (w.json)
-        status = answer_json(im, &w, &layout, buf_str(&yaml), count);
+        status = answer_json(im, &w, &layout, buf_str(&yaml), count, tried);
     else
-        status = answer(im, &w, &layout, buf_str(&yaml), count);
+        status = answer(im, &w, &layout, buf_str(&yaml), count, tried);
+    import_try_free(&tried);
     buf_free(&yaml);
     import_free(&im);
     return status;

@@ -5,6 +5,7 @@
 #include "deliver/diagnose.h"
 #include "deliver/mx.h"
 #include "main/command.h"
+#include "main/probing.h"
 #include "sys/host.h"
 
 #include <stdio.h>
@@ -37,9 +38,7 @@ struct host {
 struct run {
     struct conf *conf;
     struct arena *arena;
-    struct loop *loop;
-    struct names *names;
-    struct deliver *deliver;
+    struct probing by;
     struct mx *mx;
     const char *domain;
     struct outcome mx_failure; // class OK: there was none
@@ -155,7 +154,7 @@ static bool add_named(struct run *run, const char *text)
 static void end_one(struct run *run)
 {
     if (--run->open == 0)
-        loop_stop(run->loop);
+        loop_stop(run->by.loop);
 }
 
 static void on_done(struct deliver_probe *p)
@@ -170,7 +169,7 @@ static void ask(struct run *run, struct host *h)
 {
     for (size_t i = 0; i < h->count; i++) {
         struct target *t = &h->targets[i];
-        t->probe = (struct deliver_probe){.home = run->loop,
+        t->probe = (struct deliver_probe){.home = run->by.loop,
                                           .done = on_done,
                                           .ctx = t,
                                           .conf = run->conf,
@@ -179,7 +178,7 @@ static void ask(struct run *run, struct host *h)
                                           .domain = "",
                                           .limit_ms = run->timeout_ms};
         run->open++;
-        deliver_probe(run->deliver, &t->probe);
+        deliver_probe(run->by.deliver, &t->probe);
     }
 }
 
@@ -202,28 +201,17 @@ static void on_mx(void *ctx, const struct mx_answer *answer)
 static bool run_all(struct run *run, struct err *err)
 {
     int patience = (int)(run->timeout_ms / 2 < NAMES_MS ? run->timeout_ms / 2 : NAMES_MS);
-    struct names_settings names = {.servers = run->conf->dns_servers,
-                                   .anchor_file = run->conf->dns_anchor,
-                                   .hosts_file = run->conf->hosts_file,
-                                   .timeout_ms = patience};
-    run->loop = loop_new("probe");
-    run->names = names_new(run->loop, &names, err);
-    if (run->names == NULL) {
-        loop_free(&run->loop);
+    if (!probing_open(&run->by, run->conf, patience, err))
         return false;
-    }
-    run->deliver = deliver_new(run->loop, run->names);
     for (size_t i = 0; i < run->count; i++)
         ask(run, &run->hosts[i]);
     if (run->domain != NULL) {
         run->open++;
-        run->mx = mx_find(run->loop, run->names, run->domain, NULL, on_mx, run);
+        run->mx = mx_find(run->by.loop, run->by.names, run->domain, NULL, on_mx, run);
     }
-    loop_run(run->loop);
+    loop_run(run->by.loop);
     mx_free(&run->mx);
-    deliver_free(&run->deliver);
-    names_free(&run->names);
-    loop_free(&run->loop);
+    probing_close(&run->by);
     return true;
 }
 

@@ -38,9 +38,10 @@ const struct main_command main_commands[] = {
     {"config reference", "", "the whole reference, as Markdown", cmd_config_reference},
     {"config schema", "", "JSON Schema, for editors", cmd_config_schema},
     {"import",
-     "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--write FILE | --append] "
-     "[--passwords DIR]",
-     "the outgoing servers that other mail programs here know; --write makes a configuration",
+     "[--from PROGRAM] [--home DIR]... [--root DIR] [--json] [--test [--login] | --write FILE | "
+     "--append] [--passwords DIR]",
+     "the outgoing servers that other mail programs here know; --test asks whether they work, "
+     "--write makes a configuration",
      cmd_import},
     {"network learn", "NAME [--write [--dry-run] [--json]]",
      "this place in the words of the configuration; --write puts it there", cmd_network_learn_here},

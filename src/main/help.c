@@ -205,14 +205,18 @@ static const struct help_text texts[] = {
     {"import",
      "  waypost import                                   what was found, and what it would become\n"
      "  waypost import --from msmtp --home /home/alice\n"
+     "  waypost import --test                            and does it work?\n"
      "  waypost import --write /etc/waypost/waypost.yaml --passwords /etc/waypost\n",
      "  --from PROGRAM     only this one\n"
      "  --home DIR         this home instead of $HOME; may come several times\n"
      "  --root DIR         in front of every absolute path: the disk of another machine\n"
+     "  --test             asks each server up to EHLO: no login, no mail\n"
+     "  --login            the same with the login; a command that gives a password is run\n"
      "  --write FILE       writes the configuration; FILE must not exist\n"
      "  --append           adds the gateways to the configuration in force\n"
      "  --passwords DIR    with these two: passwords found in clear go into files of their own\n"
-     "exit status: 0 something was found, 69 nothing was, 73 a file was in the way\n"},
+     "exit status: 0 something was found, 69 nothing was, or does not work, 73 a file was in the "
+     "way\n"},
     {"simulate",
      "  waypost simulate day.yaml                        your own configuration, a day's story\n"
      "  waypost simulate --config new.yaml day.yaml      another configuration\n"

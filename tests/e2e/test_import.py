@@ -562,6 +562,56 @@ def test_usage(box):
         assert box.run(*args).returncode == 64, args
 
 
+# ---- does it work? ----
+
+def accounts(box, ca, dovecot, postfix, command="echo s3cret"):
+    """Of real servers: a login that is right, one that is wrong, one by a command, a relay; and one that is not there."""
+    tls = f"tls on\ntls_trust_file {ca}\nauth on\nhost localhost\nport {dovecot.submission_port}\n"
+    box.put(".msmtprc", f"account right\n{tls}user carol\npassword s3cret\nfrom carol@a.test\n"
+            f"account wrong\n{tls}user dave\npassword hunter2\nfrom dave@b.test\n"
+            f"account asks\n{tls}user erin\npasswordeval {command}\nfrom erin@c.test\n"
+            f"account relay\nhost 127.0.0.1\nport {postfix.port}\nauth off\ntls off\nfrom x@d.test\n"
+            "account gone\nhost 127.0.0.1\nport 1\nauth off\ntls off\nfrom x@e.test\n")
+
+
+def outcomes(said):
+    """By the account's own name."""
+    name = {g["name"]: g["places"][0]["account"] for g in said["gateways"]}
+    return {name[t["name"]]: t for t in said["tried"]}
+
+
+def test_what_was_found_is_tried_without_a_login(box, ca, dovecot, postfix):
+    ran = box.top / "ran"
+    accounts(box, ca, dovecot, postfix, f"sh -c 'touch {ran}; echo s3cret'")
+    tried = outcomes(box.json("--test", check=69))
+    assert {k: t["works"] for k, t in tried.items()} == dict(right=True, wrong=True, asks=True, relay=True, gone=False)
+    assert not any(t["login"] for t in tried.values()) and not ran.exists()
+    assert tried["gone"]["layer"] == "connect" and "no_login" in tried["gone"]
+    text = box.run("--test", check=69).out
+    assert "tried up to the login (--login: with it); no mail was sent" in text
+    assert "works, the login was not tried: " in text and "works, it wants no login: " in text
+    assert "refused at once (connect)" in text and "waypost setup" in text
+    assert "\ntried" not in box.run(check=0).out and box.json()["tried"] == []
+
+
+def test_the_logins_are_tried_when_it_is_wished(box, ca, dovecot, postfix):
+    accounts(box, ca, dovecot, postfix)
+    done = box.run("--json", "--login", check=69)
+    assert "s3cret" not in done.out + done.err
+    tried = outcomes(json.loads(done.out))
+    assert {k: (t["works"], t["login"]) for k, t in tried.items()} == dict(
+        right=(True, True), wrong=(False, True), asks=(True, True), relay=(True, False), gone=(False, False))
+    assert tried["wrong"]["fault"] == "login refused" and "app password" in tried["wrong"]["next"]
+
+
+def test_all_that_was_found_works(box, ca, dovecot):
+    box.put(".msmtprc", f"account default\nhost localhost\nport {dovecot.submission_port}\ntls on\ntls_trust_file {ca}\n"
+            "auth on\nuser carol\npasswordeval false\n")
+    said = box.json("--login", check=0)["tried"][0]
+    assert said["works"] and not said["login"] and "its command gives no password" in said["no_login"]
+    assert box.run("--test", "--write", box.top / "x.yaml", check=64) and not (box.top / "x.yaml").exists()
+
+
 # ---- what should not be ----
 
 GARBAGE = os.urandom(1000) * 10000
