@@ -106,7 +106,7 @@ static const struct {
     {ADD, "gateways:\n  a: x.example\n", "gateways", "a", "y.example", NULL,
      "`a` is there already, in line 2"},
     {ADD, "gateways: [a]\n", "gateways", "b", "y.example", NULL, "`gateways` is no map of names"},
-    {ADD, "", "gateways", "a: b", "y.example", NULL, "`a: b` is no name"},
+    {ADD, "", "gateways", "a: b", "y.example", NULL, "`a: b` is no name; take letters, digits, - and _"},
     // Gone
     {REMOVE, "gateways:\n  # one\n  a: x.example # r\n  b: y.example\n", "gateways.a", NULL, NULL,
      "gateways:\n  # one\n  b: y.example\n"},

@@ -531,7 +531,7 @@ static bool add(struct edit *e, const char *group, const char *name, struct str 
     struct yaml_node *map = (struct yaml_node *)yaml_get(e->root, group);
     struct piece piece;
     if (name[0] == '\0' || name[strcspn(name, ":#{}[],&*!|>'\"%@` \t\r\n")] != '\0')
-        return fail(e, "`%s` is no name", name);
+        return fail(e, "`%s` is no name; take letters, digits, - and _", name);
     const struct yaml_node *there = yaml_get(map, name);
     if (there != NULL)
         return fail(e, "`%s` is there already, in line %u", name, there->key->place.line);

@@ -226,15 +226,28 @@ static void tell_end(struct look *l, int status)
 {
     static const char *const ends[] = {[RCPT_DELIVERED] = "delivered",
                                        [RCPT_RELAYED] = "the gateway has taken it",
-                                       [RCPT_RETURNED] =
-                                           "could not be delivered; the sender is told",
-                                       [RCPT_BAD] = "could not be delivered",
+                                       [RCPT_RETURNED] = "; the sender is told",
+                                       [RCPT_BAD] = "",
                                        [RCPT_DROPPED] = "dropped"};
-    if (status != EX_TEMPFAIL)
-        reply_line(l->r, "%s", ends[l->message.state]);
+    const struct index_message *m = &l->message;
+    const char *id = l->r->argv[0];
+    size_t failed = 0;
+    for (size_t i = 0; i < m->envelope.count; i++)
+        failed += m->states[i] == RCPT_RETURNED || m->states[i] == RCPT_BAD;
+    if (status == EX_TEMPFAIL && m->held)
+        reply_line(l->r,
+                   "on hold; `waypost queue release %s` sends it, `waypost queue drop %s` "
+                   "gives it up",
+                   id, id);
+    else if (status == EX_TEMPFAIL)
+        reply_line(l->r, "still waiting; see `waypost log %s` and `waypost queue show %s`", id, id);
+    else if ((m->state == RCPT_RETURNED || m->state == RCPT_BAD) && failed < m->envelope.count)
+        reply_line(l->r, "could not be delivered to %zu of %zu recipients%s", failed,
+                   m->envelope.count, ends[m->state]);
+    else if (m->state == RCPT_RETURNED || m->state == RCPT_BAD)
+        reply_line(l->r, "could not be delivered%s", ends[m->state]);
     else
-        reply_line(l->r, "still waiting; see `waypost log %s` and `waypost queue show %s`",
-                   l->r->argv[0], l->r->argv[0]);
+        reply_line(l->r, "%s", ends[m->state]);
 }
 
 static void answer_wait(struct look *l)

@@ -78,8 +78,9 @@ static bool known_words(const struct reply *r, struct str gateway, const struct 
     return g != NULL && o->class != OUTCOME_OK && o->code != 0 && judge_known(o, conf, g, rule_out);
 }
 
+// `kept`: instead of a further attempt the message was put on hold.
 static void consequence(const struct reply *r, struct str gateway, struct buf *out,
-                        const struct store_rcpt_result *result, int64_t at_ms)
+                        const struct store_rcpt_result *result, int64_t at_ms, bool kept)
 {
     struct judge_rule rule;
     char span[TIME_TEXT];
@@ -91,6 +92,8 @@ static void consequence(const struct reply *r, struct str gateway, struct buf *o
         buf_printf(out, " (words of %s)", rule.dialect);
     if (result->state != RCPT_WAITING)
         buf_printf(out, "; %s", rcpt_state_name(result->state));
+    else if (kept)
+        buf_puts(out, "; kept");
     else if (wait > AT_ONCE_MS)
         buf_printf(out, "; again in %s", time_span(wait, span));
     else
@@ -132,13 +135,16 @@ static void attempt(struct reply *r, const struct index_message *m, const struct
     char when[TIME_TEXT];
     struct buf line;
     struct str rest = e->transcript, text;
+    const struct index_event *next = e + 1 < m->events + m->event_count ? e + 1 : NULL;
+    bool kept = next != NULL && next->kind == INDEX_HOLD && next->flag &&
+                next->wall_ms - e->wall_ms < AT_ONCE_MS;
     buf_init(&line, LIMIT_CONTROL_LINE);
     for (size_t i = 0; i < e->result_count; i++) {
         if (told_already(e, i))
             continue;
         buf_clear(&line);
         outcome_text(&line, &e->results[i]);
-        consequence(r, e->gateway, &line, &e->results[i], e->wall_ms);
+        consequence(r, e->gateway, &line, &e->results[i], e->wall_ms, kept);
         whose(&line, m, e, i);
         reply_line(r, "  %s  %-12.*s %s", local_time(e->wall_ms, when), STR_FMT(e->gateway),
                    buf_cstr(&line));

@@ -65,6 +65,16 @@ def test_folders(site):
     until("it went", lambda: bad in ids(w, "log", "--folder", "sent"))
 
 
+def test_send_says_what_was_kept_and_who_was_left_out(site):
+    w = site.waypost
+    done = w.run("send", "nobody@kept.test", input=b"text\n")
+    name = done.out.split()[0]
+    assert done.returncode == 75 and f"on hold; `waypost queue release {name}` sends it" in done.out
+    assert "-> refused; kept" in done.out and "next way" not in done.out
+    done = w.run("send", "-f", "me@sink.test", "nobody@sink.test", "b@sink.test", input=b"text\n")
+    assert done.returncode == 69 and "could not be delivered to 1 of 2 recipients; the sender is told" in done.out
+
+
 def test_failed_addresses_as_a_list(site):
     w = site.waypost
     for rcpt in ("nobody@sink.test", "full@sink.test", "nobody@sink.test", "b@sink.test", "also.nobody@sink.test"):
