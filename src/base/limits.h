@@ -61,6 +61,9 @@ enum {
     LIMIT_GROUP_BYTES = 8 * 1024 * 1024, // written and synced as one group
     LIMIT_GROUP_RECORDS = 4096,
 
+    LIMIT_BIN_BYTES = 512 * 1024 * 1024, // of removed mail that can be brought back; and so many
+    LIMIT_BIN_MESSAGES = 10000,          // messages; beyond that the oldest go for good
+
     // Queue
     LIMIT_WAITING_RECIPIENTS = 4 * 1000 * 1000,
     LIMIT_OUT_CONNECTIONS = 500,    // all gateways together

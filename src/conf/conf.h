@@ -315,6 +315,7 @@ struct conf {
         uint32_t per_destination; // connections to one destination of direct delivery
         uint32_t connections;     // all together
         uint64_t max_recipients;  // waiting; more is 452
+        int64_t keep_deleted_ms;  // how long removed mail can be brought back; 0: not at all
         int64_t keep_ms;          // how long the timeline is kept after a message left
         int doubt[CONF_PRIORITIES]; // enum conf_doubt, by priority
     } queue;

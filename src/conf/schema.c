@@ -1170,6 +1170,14 @@ const struct conf_key conf_keys[] = {
      .min = 1,
      .max = 100000000,
      .help = "The most recipients waiting; when there are more, new mail is told to come again."},
+    {.path = "queue.keep_deleted",
+     .type = CONF_TIME,
+     IN_CONF(queue.keep_deleted_ms),
+     .fallback = "7d",
+     .max = YEAR,
+     .help = "How long mail that was dropped by hand can be brought back (`waypost queue "
+             "restore`); `never`: it is gone at once. The oldest goes earlier when all of it is "
+             "more than 512 MiB or 10000 messages."},
     {.path = "queue.keep",
      .type = CONF_TIME,
      IN_CONF(queue.keep_ms),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: ISC
-// queue list, show, retry, hold, release, send-at, now, drop.
+// queue list, show, retry, hold, release, send-at, now, drop, deleted, restore.
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/mem.h"
@@ -37,7 +37,7 @@ static void next_text(const struct queue_message_view *v, const struct queue_rcp
                       char text[TIME_TEXT])
 {
     int64_t wait = r != NULL ? r->next_ms - clock_wall_ms() : 0;
-    if (v->held)
+    if (v->held || v->deleted_ms != 0)
         snprintf(text, TIME_TEXT, "-");
     else if (r == NULL || r->busy)
         snprintf(text, TIME_TEXT, "now");
@@ -70,10 +70,21 @@ static const char *send_at_text(struct reply *r, const struct queue_message_view
                         words_when(v->send_ms, clock_wall_ms(), when));
 }
 
+// When it goes for good, if not earlier for want of room.
+static const char *deleted_text(struct reply *r, const struct queue_message_view *v)
+{
+    char gone[WORDS_TEXT], when[WORDS_TEXT];
+    int64_t now = clock_wall_ms(), end_ms = v->deleted_ms + r->control->conf->queue.keep_deleted_ms;
+    return arena_printf(r->arena, "dropped %s, kept until %s", words_when(v->deleted_ms, now, when),
+                        words_when(end_ms, now, gone));
+}
+
 // What it waits for when that is no clock, else what happened last.
 static const char *last_text(struct reply *r, const struct queue_message_view *v,
                              const struct queue_rcpt_view *first)
 {
+    if (v->deleted_ms != 0)
+        return deleted_text(r, v);
     if (v->held)
         return v->hold_reason;
     if (v->send_ms != 0)
@@ -143,6 +154,9 @@ static void message_json(struct reply *r, const struct queue_message_view *v)
     json_text(&j, "hold_reason", v->held ? v->hold_reason : NULL);
     json_int(&j, "accepted_ms", v->envelope.accepted_ms);
     json_int(&j, "send_ms", v->send_ms);
+    json_int(&j, "deleted_ms", v->deleted_ms);
+    json_int(&j, "kept_until_ms",
+             v->deleted_ms != 0 ? v->deleted_ms + r->control->conf->queue.keep_deleted_ms : 0);
     json_int(&j, "size", (int64_t)v->size);
     json_str(&j, "sender", v->envelope.sender);
     json_str(&j, "subject", reply_subject(v->envelope.subject, &subject));
@@ -252,6 +266,9 @@ static void show_text(struct reply *r, const struct queue_message_view *v)
                STR_FMT(v->envelope.client), v->envelope.user.len > 0 ? ", user " : "",
                STR_FMT(v->envelope.user));
     reply_line(r, "  sender     <%.*s>", STR_FMT(v->envelope.sender));
+    if (v->deleted_ms != 0)
+        reply_line(r, "  deleted    %s; back with: waypost queue restore %s", deleted_text(r, v),
+                   id);
     if (v->send_ms != 0)
         reply_line(r, "  send       %s; at once: waypost queue now %s", send_at_text(r, v), id);
     for (size_t i = 0; i < v->envelope.count; i++) {
@@ -430,7 +447,20 @@ static bool order_release(struct reply *r, uint64_t id, struct err *err)
 
 static bool order_drop(struct reply *r, uint64_t id, struct err *err)
 {
-    return queue_drop(r->control->parts.queue, id, by_whom(r), err);
+    return queue_drop(r->control->parts.queue, id, false, by_whom(r), err);
+}
+
+static bool order_drop_for_good(struct reply *r, uint64_t id, struct err *err)
+{
+    return queue_drop(r->control->parts.queue, id, true, by_whom(r), err);
+}
+
+static bool order_restore(struct reply *r, uint64_t id, struct err *err)
+{
+    if (queue_restore(r->control->parts.queue, id, by_whom(r)))
+        return true;
+    err_set(err, "it is not among the deleted; `waypost queue deleted` shows them");
+    return false;
 }
 
 static void retry_own(struct reply *r, const struct queue_message_view *v)
@@ -497,6 +527,33 @@ void cmd_queue_release(struct reply *r)
 
 void cmd_queue_drop(struct reply *r)
 {
+    bool for_good = reply_flag(r, "--for-good") || r->control->conf->queue.keep_deleted_ms == 0;
     r->ctx = (void *)reply_option(r, "--reason");
-    each_id(r, "is dropped", order_drop);
+    if (!reply_args(r, 1, COMMAND_ARGS))
+        return;
+    each_id(r, for_good ? "is dropped for good" : "is dropped; back with `waypost queue restore`",
+            for_good ? order_drop_for_good : order_drop);
+}
+
+void cmd_queue_restore(struct reply *r)
+{
+    each_id(r, "is in the queue again", order_restore);
+}
+
+static void deleted_end(struct reply *r)
+{
+    if (((const struct listing *)r->ctx)->count == 0 && !r->json)
+        reply_line(r,
+                   r->argc > 0 ? "nothing deleted matches" : "nothing deleted can be brought back");
+    reply_end(r, 0);
+}
+
+void cmd_queue_deleted(struct reply *r)
+{
+    struct listing *listing = arena_alloc(r->arena, sizeof(*listing));
+    *listing = (struct listing){0};
+    r->ctx = listing;
+    if (!r->json)
+        reply_table(r, columns, NULL);
+    queue_each_deleted(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, deleted_end);
 }

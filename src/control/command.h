@@ -101,6 +101,10 @@ const struct conf_gateway *control_gateway(struct reply *r, const char *name);
 void queue_each(struct reply *r, struct str pattern,
                 void (*each)(struct reply *r, const struct queue_message_view *v),
                 void (*end)(struct reply *r));
+// The same of removed mail that can be brought back.
+void queue_each_deleted(struct reply *r, struct str pattern,
+                        void (*each)(struct reply *r, const struct queue_message_view *v),
+                        void (*end)(struct reply *r));
 void queue_pages_next(void *ctx); // of queue_each
 
 // The commands, a file each group.
@@ -128,6 +132,8 @@ void cmd_queue_send_at(struct reply *r);
 void cmd_queue_hold(struct reply *r);
 void cmd_queue_release(struct reply *r);
 void cmd_queue_drop(struct reply *r);
+void cmd_queue_deleted(struct reply *r);
+void cmd_queue_restore(struct reply *r);
 void cmd_route_explain(struct reply *r);
 void cmd_route_show(struct reply *r);
 void cmd_route_detours(struct reply *r);

@@ -9,6 +9,7 @@ enum { PAGE = 500 };
 struct queue_pages {
     uint64_t after;
     struct str pattern;
+    size_t (*list)(struct queue *q, uint64_t after, struct str pattern, uint64_t *ids, size_t max);
     void (*each)(struct reply *r, const struct queue_message_view *v);
     void (*end)(struct reply *r);
 };
@@ -31,7 +32,7 @@ static void page(struct reply *r)
     // For operators the queue itself matches. For others that would search everybody's mail at
     // once.
     bool own = r->own.len > 0;
-    size_t n = queue_list(q, p->after, own ? STR("") : p->pattern, ids, PAGE);
+    size_t n = p->list(q, p->after, own ? STR("") : p->pattern, ids, PAGE);
     for (size_t i = 0; i < n; i++) {
         struct arena *arena = arena_new();
         struct queue_message_view v;
@@ -56,13 +57,26 @@ void queue_pages_next(void *ctx)
     page(ctx);
 }
 
+static void begin(struct reply *r, const struct queue_pages *pages)
+{
+    r->pages = arena_alloc(r->arena, sizeof(*r->pages));
+    *r->pages = *pages;
+    r->drained = page;
+    page(r);
+}
+
 void queue_each(struct reply *r, struct str pattern,
                 void (*each)(struct reply *r, const struct queue_message_view *v),
                 void (*end)(struct reply *r))
 {
-    struct queue_pages *p = arena_alloc(r->arena, sizeof(*p));
-    *p = (struct queue_pages){.pattern = pattern, .each = each, .end = end};
-    r->pages = p;
-    r->drained = page;
-    page(r);
+    begin(r,
+          &(struct queue_pages){.pattern = pattern, .list = queue_list, .each = each, .end = end});
+}
+
+void queue_each_deleted(struct reply *r, struct str pattern,
+                        void (*each)(struct reply *r, const struct queue_message_view *v),
+                        void (*end)(struct reply *r))
+{
+    begin(r, &(struct queue_pages){
+                 .pattern = pattern, .list = queue_deleted, .each = each, .end = end});
 }

@@ -172,8 +172,10 @@ static void event(struct reply *r, const struct index_message *m, const struct i
         if (e->at_ms > e->wall_ms)
             reply_line(r, "  %s  to be sent at %s%s%.*s", when, local_time(e->at_ms, until), by,
                        STR_FMT(e->text));
-        else
+        else if (e->text.len > 0)
             reply_line(r, "  %s  to be sent now%s%.*s", when, by, STR_FMT(e->text));
+        else
+            reply_line(r, "  %s  its age counts from now", when);
         break;
     case INDEX_ATTEMPT:
         if (e->result_count > 0 && e->results[0].state == RCPT_DROPPED)
@@ -182,6 +184,12 @@ static void event(struct reply *r, const struct index_message *m, const struct i
             attempt(r, m, e, transcripts);
         break;
     case INDEX_HOLD:
+        if (e->value == STORE_HOLD_BIN) {
+            reply_line(r, "  %s  %s%s%.*s", when,
+                       e->flag ? "dropped; back with `waypost queue restore`" : "brought back", by,
+                       STR_FMT(e->text));
+            break;
+        }
         reply_line(r, "  %s  %s%s%.*s", when, e->flag ? "held" : "released", by, STR_FMT(e->text));
         break;
     case INDEX_NOTE: reply_line(r, "  %s  %.*s", when, STR_FMT(e->text)); break;
@@ -298,7 +306,12 @@ static void event_json(const struct reply *r, struct json *j, const struct index
         [INDEX_NOTE] = "note",         [INDEX_PRIORITY] = "priority", [INDEX_SEND_AT] = "send-at",
     };
     json_open(j, NULL);
-    json_text(j, "event", e->kind == INDEX_HOLD && !e->flag ? "release" : kinds[e->kind]);
+    const char *kind = kinds[e->kind];
+    if (e->kind == INDEX_HOLD && e->value == STORE_HOLD_BIN)
+        kind = e->flag ? "delete" : "restore";
+    else if (e->kind == INDEX_HOLD && !e->flag)
+        kind = "release";
+    json_text(j, "event", kind);
     json_int(j, "at_ms", e->wall_ms);
     if (e->kind == INDEX_ATTEMPT) {
         json_str(j, "gateway", e->gateway);

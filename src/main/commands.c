@@ -292,6 +292,11 @@ static const struct {
     {"hold", "queue hold"},
     {"release", "queue release"},
     {"drop", "queue drop"},
+    {"queue remove", "queue drop"},
+    {"queue delete", "queue drop"},
+    {"remove", "queue drop"},
+    {"restore", "queue restore"},
+    {"undelete", "queue restore"},
     {"start", "serve"},
 };
 

@@ -44,8 +44,8 @@ static const struct help_text texts[] = {
      "  waypost queue export --all --folder bad --to /root/bad\n",
      "  --all              all that waits; --folder outbox, held or bad: only these\n"
      "  --to DIR           where the files go (here); made when it is missing\n"
-     "The messages stay in the queue. What left, was returned or dropped has no content any "
-     "more.\n"},
+     "The messages stay in the queue. What left or was returned has no content any more, what "
+     "was\ndropped as long as it can be brought back.\n"},
     {"queue list",
      "  waypost queue list '*@example.org'\n"
      "  waypost queue list --folder held\n",
@@ -189,7 +189,13 @@ static const struct help_text texts[] = {
     {"queue hold", "  waypost queue hold CZHBYK --reason 'asks the author first'\n",
      "  --reason TEXT      kept in its history\n"},
     {"queue drop", "  waypost queue drop CZHBYK --reason 'sent by mistake'\n",
-     "  --reason TEXT      kept in its history\n"},
+     "  --reason TEXT      kept in its history\n"
+     "  --for-good         it cannot be brought back; also of what was dropped before\n"},
+    {"queue deleted", "  waypost queue deleted\n",
+     "How long it is kept says `queue.keep_deleted`. `queue show` and `queue export` take it, "
+     "too.\n"},
+    {"queue restore", "  waypost queue restore CZHBYK\n",
+     "It is as it was, held if it was held; its age counts from now.\n"},
     {"serve", "  waypost serve --config waypost.yaml\n",
      "It stays in the foreground and tells on standard error what it does; `waypost stop` or\n"
      "SIGTERM end it in order, `waypost reload` or SIGHUP take over the changed configuration.\n"},

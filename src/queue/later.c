@@ -53,6 +53,15 @@ void later_adopt(struct queue *q, struct qmsg *m, int64_t send_ms)
     set_later(q, m, send_ms > q->now_ms);
 }
 
+bool later_renew(struct queue *q, struct qmsg *m)
+{
+    if (later_waits(q, m))
+        return false;
+    qmsg_more(m)->send_ms = q->now_ms;
+    warn_from_birth(q, m);
+    return true;
+}
+
 bool later_waits(struct queue *q, struct qmsg *m)
 {
     if (m->later && qmsg_send_ms(m) <= q->now_ms)

@@ -130,7 +130,8 @@ void qmsg_forget_body(struct qmsg *m)
     if (m->more == NULL)
         return;
     blob_unref(&m->more->blob);
-    if (m->more->hold_reason != NULL || m->more->legs != NULL || m->more->send_ms != 0)
+    if (m->more->hold_reason != NULL || m->more->legs != NULL || m->more->send_ms != 0 ||
+        m->more->deleted_ms != 0)
         return;
     xfree(m->more);
     m->more = NULL;
@@ -166,6 +167,8 @@ static int64_t end_of(const struct queue *q, const struct qmsg *m)
 // The earliest moment at which something about this message must be looked at.
 void qmsg_schedule(struct queue *q, struct qmsg *m)
 {
+    if (m->binned)
+        return; // its node stands elsewhere
     int64_t due = INT64_MAX;
     bool waits = false, in_lane = false;
     for (size_t i = 0; i < m->count; i++) {
@@ -349,6 +352,7 @@ static void follow_jump(struct queue *q, int64_t by_ms)
             q->gateways[i].rest_until_ms += by_ms;
     for (size_t i = 0; i < sizeof(q->notice_ms) / sizeof(q->notice_ms[0]); i++)
         q->notice_ms[i] += by_ms;
+    bin_jump(q, by_ms);
     lane_shift_clock(q, by_ms);
     quota_jump(q);
     log_warn("clock", 0, "the date jumped by %lld s; what waits goes on by the time that passed",
@@ -380,6 +384,8 @@ static void arm(struct queue *q)
         next = pick_due(q);
     if (twin_due(q) < next)
         next = twin_due(q);
+    if (bin_due(q) < next)
+        next = bin_due(q);
     if (quota_due(q) < next)
         next = quota_due(q);
     if (health_due(q) < next)
@@ -402,6 +408,7 @@ static void on_turn(void *ctx)
         q->listing = NULL;
     }
     lane_wake_due(q);
+    bin_turn(q);
     quota_turn(q);
     health_turn(q);
     for (int i = 0; i < DUE_SLICE; i++) {
@@ -552,7 +559,7 @@ void queue_adopt(struct queue *q, struct store_message *from)
         store_message_free(&from);
         return;
     }
-    if (idmap_get(q->messages, from->id) != NULL) {
+    if (idmap_get(q->messages, from->id) != NULL || idmap_get(q->bin, from->id) != NULL) {
         store_message_free(&from);
         return;
     }
@@ -586,7 +593,7 @@ void queue_adopt(struct queue *q, struct store_message *from)
     adopt_states(q, m, from);
     idmap_put(q->messages, m->id, m);
     // The clock of the last turn may be a while ago.
-    if (m->accepted_ms > q->now_ms || send_ms > 0)
+    if (m->accepted_ms > q->now_ms || send_ms > 0 || from->deleted_ms != 0)
         queue_now(q);
     if (m->accepted_ms > q->now_ms)
         m->accepted_ms = q->now_ms; // by a clock that was ahead
@@ -597,9 +604,11 @@ void queue_adopt(struct queue *q, struct store_message *from)
         // Read back at start: whoever is late already has had its notice of delay.
         if (warn_ms <= q->now_ms)
             m->warn_s = 0;
-        if (from->maybe_repeated && !m->later)
+        if (from->maybe_repeated && !m->later && from->deleted_ms == 0)
             keep_doubt(q, m->id);
         qmsg_schedule(q, m);
+        if (from->deleted_ms != 0)
+            bin_adopt(q, m, from->deleted_ms);
     } else {
         // Fresh mail goes through the same planning, in this turn.
         q->counts.accepted++;
@@ -614,6 +623,8 @@ void queue_adopt(struct queue *q, struct store_message *from)
 void queue_moved(struct queue *q, uint64_t id, struct store_body_ref to)
 {
     struct qmsg *m = idmap_get(q->messages, id);
+    if (m == NULL)
+        m = idmap_get(q->bin, id);
     if (m != NULL)
         set_body(m, &to);
 }
@@ -653,6 +664,7 @@ struct queue *queue_new(struct conf *conf)
     struct queue *q = xcalloc(1, sizeof(*q));
     q->conf = conf_ref(conf);
     q->messages = idmap_new();
+    q->bin = idmap_new();
     q->lanes = map_new();
     q->troubles = troubles_new();
     q->commons = map_new();
@@ -766,6 +778,7 @@ void queue_free(struct queue **qp)
         defer_cancel(&q->turn);
     }
     size_t pos = 0;
+    bin_free(q);
     for (struct qmsg *m; (m = idmap_next(q->messages, &pos)) != NULL;) {
         for (size_t i = 0; i < m->count; i++) {
             trouble_drop(q->troubles, &m->rcpts[i].last);

@@ -73,7 +73,8 @@ struct qmsg_more {
     struct blob *blob; // the body while it is in memory
     char *hold_reason;
     struct far_leg *legs;
-    int64_t send_ms; // wall clock; it was wished that it is not sent before; 0: no such wish
+    int64_t send_ms;    // wall clock; it was wished that it is not sent before; 0: no such wish
+    int64_t deleted_ms; // wall clock; since when it is in the bin
 };
 
 // A million of these wait at times: every byte counts, so fields share words, and the body's place
@@ -95,6 +96,7 @@ struct qmsg {
     uint32_t warn_slot : 1; // the notice of delay has its turn at warn_s
     uint32_t mark : 1;      // equal to queue.diff_mark: seen by the dry run under way
     uint32_t later : 1;     // more->send_ms has not come yet (later.c)
+    uint32_t binned : 1;    // it is not in the queue but in the bin (bin.c)
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
     // Then packed_len bytes of the packed envelope, without accepted_ms and what is in common.
@@ -209,6 +211,9 @@ struct queue {
     struct healths *healths; // health.h; NULL before the start
     size_t quota_writes;     // leases on their way to disk
     struct idmap *messages;
+    struct idmap *bin; // removed messages
+    struct heap bin_clock;
+    uint64_t bin_bytes; // of their bodies
     struct heap due;
     struct map *lanes;
     struct heap lane_clock;
@@ -269,7 +274,8 @@ void qmsg_age(struct queue *q, struct qmsg *m);        // expiry, notice of dela
 void qmsg_reconsider(struct queue *q, struct qmsg *m); // both, and the heap
 void qmsg_finish_if_done(struct queue *q, struct qmsg *m); // frees it when nothing is left
 const struct conf_gateway *queue_gateway(struct queue *q, const struct lane *lane);
-void qmsg_leave_lanes(struct queue *q, struct qmsg *m);      // it has no leg then
+bool qmsg_matches(struct queue *q, struct qmsg *m, struct str pattern); // as in queue_list
+void qmsg_leave_lanes(struct queue *q, struct qmsg *m);                 // it has no leg then
 void queue_now(struct queue *q);                             // reads the clocks, follows jumps
 int64_t queue_retry_delay(struct queue *q, unsigned tries);  // ms until the attempt after so many
 void queue_check_idle(struct queue *q);                      // after something under way ended
@@ -282,6 +288,16 @@ int64_t qmsg_born_ms(const struct qmsg *m); // its age counts from here
 void later_adopt(struct queue *q, struct qmsg *m, int64_t send_ms);
 bool later_waits(struct queue *q, struct qmsg *m); // its moment has not come; ends that when it has
 void later_forget(struct queue *q, struct qmsg *m); // it leaves the queue
+// Its age counts from now, unless its moment is still to come. False: nothing to be recorded.
+bool later_renew(struct queue *q, struct qmsg *m);
+
+// bin.c
+void bin_adopt(struct queue *q, struct qmsg *m, int64_t deleted_ms); // out of the queue
+void bin_take(struct queue *q, struct qmsg *m);                      // back into it, unrecorded
+void bin_turn(struct queue *q);
+int64_t bin_due(const struct queue *q); // wall clock; INT64_MAX: none
+void bin_jump(struct queue *q, int64_t by_ms);
+void bin_free(struct queue *q); // its messages are in the queue again
 
 // planning.c
 struct plan_input planning_input(struct queue *q, const struct qmsg *m, const struct envelope *e,

@@ -67,13 +67,14 @@ struct queue_message_view {
     uint64_t id;
     bool held;
     const char *hold_reason;
-    const char *state; // "waiting", "sending", "held", "returning", "later"
-    int64_t send_ms;   // "later": when it was wished to be sent (wall clock)
+    const char *state;  // "waiting", "sending", "held", "returning", "later", "deleted"
+    int64_t send_ms;    // "later": when it was wished to be sent (wall clock)
+    int64_t deleted_ms; // "deleted": since when (wall clock)
     uint64_t size;
     struct envelope envelope;
     struct queue_rcpt_view *rcpts;
 };
-// Fills from the arena. False when the id is not in the queue.
+// Fills from the arena. False when the id is neither in the queue nor in the bin.
 bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_message_view *out);
 // Its content, as long as the source is kept; NULL with err, or without when the id is not in the
 // queue.
@@ -94,8 +95,14 @@ bool queue_send_at(struct queue *q, uint64_t id, int64_t at_ms, const char *who)
 bool queue_send_now(struct queue *q, uint64_t id, const char *who);
 bool queue_hold(struct queue *q, uint64_t id, const char *who);
 bool queue_release(struct queue *q, uint64_t id, const char *who);
-// False with err when a transaction is under way (it may be delivered this moment).
-bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err);
+// Into the bin, where it stays for queue.keep_deleted; or for good, also out of the bin. False with
+// err when a transaction is under way (it may be delivered this moment).
+bool queue_drop(struct queue *q, uint64_t id, bool for_good, const char *who, struct err *err);
+// Back from the bin, as it was; its age counts from now. False: not there.
+bool queue_restore(struct queue *q, uint64_t id, const char *who);
+// What is in the bin, as queue_list.
+size_t queue_deleted(struct queue *q, uint64_t after, struct str pattern, uint64_t *ids,
+                     size_t max);
 
 // ---- The choice by hand (AR-9, AR-10) ----
 // `name` empty: automatic again. False with err: no such gateway, or it is disabled.

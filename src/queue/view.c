@@ -149,9 +149,16 @@ static void show_rcpt(struct queue *q, struct qmsg *m, size_t i, struct queue_rc
         v->last = r->last->outcome;
 }
 
-struct body_source *queue_body(struct queue *q, uint64_t id, struct err *err)
+// Also in the bin.
+static struct qmsg *find(struct queue *q, uint64_t id)
 {
     struct qmsg *m = idmap_get(q->messages, id);
+    return m != NULL ? m : idmap_get(q->bin, id);
+}
+
+struct body_source *queue_body(struct queue *q, uint64_t id, struct err *err)
+{
+    struct qmsg *m = find(q, id);
     if (m == NULL)
         return NULL;
     struct store_body_ref body = qmsg_body(m);
@@ -160,7 +167,7 @@ struct body_source *queue_body(struct queue *q, uint64_t id, struct err *err)
 
 bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_message_view *out)
 {
-    struct qmsg *m = idmap_get(q->messages, id);
+    struct qmsg *m = find(q, id);
     if (m == NULL)
         return false;
     *out = (struct queue_message_view){.id = id, .held = m->held, .size = m->body_size};
@@ -176,7 +183,9 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
         closing = closing || (m->rcpts[i].flags & (RCPT_CLOSING | RCPT_RETURN)) != 0;
     }
     out->send_ms = m->later ? qmsg_send_ms(m) : 0;
-    out->state = m->held    ? "held"
+    out->deleted_ms = m->binned ? m->more->deleted_ms : 0;
+    out->state = m->binned  ? "deleted"
+                 : m->held  ? "held"
                  : busy     ? "sending"
                  : closing  ? "returning"
                  : m->later ? "later"
@@ -184,7 +193,7 @@ bool queue_show(struct queue *q, uint64_t id, struct arena *arena, struct queue_
     return true;
 }
 
-static bool matches(struct queue *q, struct qmsg *m, struct str pattern)
+bool qmsg_matches(struct queue *q, struct qmsg *m, struct str pattern)
 {
     if (pattern.len == 0)
         return true;
@@ -235,7 +244,7 @@ size_t queue_list(struct queue *q, uint64_t after, struct str pattern, uint64_t 
     }
     for (; low < q->listing_count && n < max; low++) {
         struct qmsg *m = idmap_get(q->messages, q->listing[low]);
-        if (m != NULL && matches(q, m, pattern))
+        if (m != NULL && qmsg_matches(q, m, pattern))
             ids[n++] = m->id;
     }
     q->listing_until_ms = clock_mono_us() / 1000 + LISTING_MS;
@@ -346,46 +355,5 @@ bool queue_release(struct queue *q, uint64_t id, const char *who)
     record_hold(q, m, who);
     retry_one(q, m);
     queue_wake(q);
-    return true;
-}
-
-bool queue_drop(struct queue *q, uint64_t id, const char *who, struct err *err)
-{
-    struct qmsg *m = idmap_get(q->messages, id);
-    char text[ID_TEXT_SIZE];
-    if (m == NULL) {
-        err_set(err, "%s is not in the queue", id_format(id, text));
-        return false;
-    }
-    for (size_t i = 0; i < m->count; i++) {
-        if ((m->rcpts[i].flags & (RCPT_BUSY | RCPT_CLOSING)) != 0) {
-            err_set(err, "%s is being sent at this moment; hold it first, then drop it",
-                    id_format(id, text));
-            return false;
-        }
-    }
-    qmsg_leave_lanes(q, m); // a notice under way may keep the message a moment longer
-    struct store_rcpt_result *results = xcalloc(m->count, sizeof(*results));
-    size_t n = 0;
-    for (size_t i = 0; i < m->count; i++) {
-        struct qrcpt *r = &m->rcpts[i];
-        if (!is_waiting(r))
-            continue;
-        r->state = RCPT_DROPPED;
-        r->flags = 0;
-        results[n++] = (struct store_rcpt_result){
-            .index = (uint32_t)i, .state = RCPT_DROPPED, .tries = r->tries};
-        atomic_fetch_sub(&q->recipients, 1);
-    }
-    struct store_op op = {.kind = STORE_RESULT,
-                          .id = id,
-                          .wall_ms = clock_wall_ms(),
-                          .facts = who,
-                          .results = results,
-                          .result_count = n};
-    queue_record(q, &op, 1);
-    log_info("dropped", id, "by %s", who);
-    xfree(results);
-    qmsg_finish_if_done(q, m);
     return true;
 }

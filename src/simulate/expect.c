@@ -136,7 +136,7 @@ static bool why_is(const struct yaml_node *what, const struct tale *t, struct bu
 static bool rcpt_holds(const struct yaml_node *what, const struct tale *t,
                        const struct tale_rcpt *r, struct buf *wrong)
 {
-    const char *state = r->state == RCPT_WAITING && t->held ? "held" : rcpt_state_name(r->state);
+    const char *state = tale_state(t, r);
     size_t before = wrong->len;
     buf_printf(wrong, "%s to <%s>: ", t->name, r->address);
     bool ok = text_is(what, "is", state, wrong);

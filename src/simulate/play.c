@@ -342,7 +342,8 @@ static void give_order(void *ctx)
         break;
     case VERB_HOLD: o->ok = queue_hold(q, o->id, "the story"); break;
     case VERB_RELEASE: o->ok = queue_release(q, o->id, "the story"); break;
-    case VERB_DROP: o->ok = queue_drop(q, o->id, "the story", &err); break;
+    case VERB_DROP: o->ok = queue_drop(q, o->id, false, "the story", &err); break;
+    case VERB_RESTORE: o->ok = queue_restore(q, o->id, "the story"); break;
     case VERB_PICK:
         if (str_eq(o->name, STR("next"))) {
             next = queue_pick_next(q, "the story", &err);
@@ -579,6 +580,7 @@ static void do_deed(const struct deed *d)
     case VERB_HOLD:
     case VERB_NOW:
     case VERB_RELEASE:
+    case VERB_RESTORE:
     case VERB_DROP: each(d->what, d->verb); break;
     case VERB_SEND_AT: do_send_at(d->what); break;
     case VERB_EXPECT: do_expect(d->what); break;

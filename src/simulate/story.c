@@ -43,6 +43,7 @@ static const struct verb_words verbs[VERBS] = {
     [VERB_SEND_AT] = {"send-at", false, true, false, {"mail", "in", NULL}},
     [VERB_RELEASE] = {"release", true, false, true, {NULL}},
     [VERB_DROP] = {"drop", true, false, true, {NULL}},
+    [VERB_RESTORE] = {"restore", true, false, true, {NULL}},
     [VERB_EXPECT] = {"expect",
                      false,
                      true,

@@ -37,6 +37,7 @@ enum verb {
     VERB_SEND_AT,
     VERB_RELEASE,
     VERB_DROP,
+    VERB_RESTORE,
     VERB_EXPECT,
     VERB_NOTE,
     VERBS

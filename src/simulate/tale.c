@@ -235,7 +235,11 @@ static void observe(void *ctx)
                 observe_result(t, op, &op->results[k]);
             break;
         case STORE_HOLD:
-            if (t != NULL) {
+            if (t != NULL && op->value == STORE_HOLD_BIN) {
+                t->deleted = op->flag;
+                tale_say(t, NULL, "%s%s%s", op->flag ? "dropped" : "brought back",
+                         op->text != NULL ? ": " : "", op->text != NULL ? op->text : "");
+            } else if (t != NULL) {
                 t->held = op->flag;
                 tale_say(t, NULL, "%s%s%s", op->flag ? "held" : "released",
                          op->text != NULL ? ": " : "", op->text != NULL ? op->text : "");
@@ -253,12 +257,12 @@ static void observe(void *ctx)
                     tale_say(t, NULL, "%s", op->text != NULL ? op->text : "");
             break;
         case STORE_SEND_AT:
-            if (t != NULL)
-                tale_say(t, NULL, "to be sent %s%s%s",
+            if (t != NULL && op->text != NULL)
+                tale_say(t, NULL, "to be sent %s: %s",
                          op->at_ms > op->wall_ms
                              ? tale_clock(now() + op->at_ms - op->wall_ms, clock)
                              : "now",
-                         op->text != NULL ? ": " : "", op->text != NULL ? op->text : "");
+                         op->text);
             break;
         case STORE_ACCEPT:
         case STORE_PRIORITY: break;
@@ -290,9 +294,11 @@ void tales_stored(void *ctx, const char *server, const char *rcpt, unsigned numb
 
 // ---- In words ----
 
-static const char *ending(const struct tale *t, const struct tale_rcpt *r)
+const char *tale_state(const struct tale *t, const struct tale_rcpt *r)
 {
-    return r->state == RCPT_WAITING && t->held ? "held" : rcpt_state_name(r->state);
+    if (r->state != RCPT_WAITING)
+        return rcpt_state_name(r->state);
+    return t->deleted ? "deleted" : t->held ? "held" : rcpt_state_name(r->state);
 }
 
 void tales_print(struct buf *out)
@@ -311,7 +317,7 @@ void tales_print(struct buf *out)
                        e->text);
         for (size_t i = 0; i < t->count; i++) {
             const struct tale_rcpt *r = &t->rcpts[i];
-            buf_printf(out, "%13s  <%s> %s", "=", r->address, ending(t, r));
+            buf_printf(out, "%13s  <%s> %s", "=", r->address, tale_state(t, r));
             if (r->via != NULL)
                 buf_printf(out, " via %s", r->via);
             if (r->end_ms >= 0)
@@ -336,7 +342,7 @@ void tales_json(struct json *j)
             const struct tale_rcpt *r = &t->rcpts[i];
             json_open(j, NULL);
             json_text(j, "address", r->address);
-            json_text(j, "state", ending(t, r));
+            json_text(j, "state", tale_state(t, r));
             json_text(j, "via", r->via);
             json_int(j, "tries", r->tries);
             json_int(j, "copies", r->copies);

@@ -33,7 +33,7 @@ struct tale {
     char *sender;
     uint64_t size;
     int64_t begin_ms;
-    bool held, was_crash;
+    bool held, deleted, was_crash;
     size_t count;
     struct tale_rcpt *rcpts;
     struct tale_event *events, *last;
@@ -53,6 +53,7 @@ void tales_world(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tales_observe(const struct store_op *ops, size_t count);
 void tales_stored(void *ctx, const char *server, const char *rcpt, unsigned number,
                   const char *sender);
+const char *tale_state(const struct tale *t, const struct tale_rcpt *r); // "held", "relayed"
 const char *tale_clock(int64_t at_ms, char text[32]); // "08:00:05", "day 2 08:00:05"
 // Each mail's timeline, and how it ended.
 void tales_print(struct buf *out);

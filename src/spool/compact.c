@@ -47,6 +47,7 @@ static bool prepare_move(struct frame *frame)
     move->op.priority = live->priority;
     move->op.reason = live_reason(frame->store->live, live);
     move->op.send_ms = live_times(frame->store->live, live).send_ms;
+    move->op.deleted_ms = live_times(frame->store->live, live).deleted_ms;
     buf_clear(&frame->meta);
     frame->meta.len = buf_reserve(&frame->meta, FRAME_HEAD) != NULL ? FRAME_HEAD : 0;
     if (!journal_put_accept(&frame->meta, &move->op, live_states(frame->store->live, live)))

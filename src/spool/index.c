@@ -292,7 +292,7 @@ static const struct {
     [INDEX_SENT] = {"sent", "(" HAS(1) " OR " HAS(2) ")"},
     [INDEX_BAD] = {"bad", "(" HAS(4) " OR (state=0 AND held<>0 AND class=9))"},
     [INDEX_BOUNCED] = {"bounced", HAS(3)},
-    [INDEX_DELETED] = {"deleted", HAS(5)},
+    [INDEX_DELETED] = {"deleted", "(" HAS(5) " OR state=5)"},
     [INDEX_FAILED] = {NULL, "(" HAS(3) " OR " HAS(4) ")"},
 };
 

@@ -15,7 +15,7 @@ void index_close(struct index **index);
 enum index_event_kind { // the numbers of enum store_op_kind, because that is what they are
     INDEX_ACCEPTED = STORE_ACCEPT,
     INDEX_ATTEMPT = STORE_RESULT, // or another change of recipients: then without gateway
-    INDEX_HOLD = STORE_HOLD,      // or release: see `flag`
+    INDEX_HOLD = STORE_HOLD,      // or release: see `flag`; into and out of the bin: see `value`
     INDEX_NOTE = STORE_NOTE,
     INDEX_PRIORITY = STORE_PRIORITY,
     INDEX_SEND_AT = STORE_SEND_AT,
@@ -29,7 +29,7 @@ struct index_event {
     struct store_rcpt_result *results; // ATTEMPT
     size_t result_count;
     bool flag;       // HOLD: true: hold, false: release
-    int value;       // PRIORITY
+    int value;       // PRIORITY; HOLD: STORE_HOLD_BIN or 0
     struct str text; // HOLD, NOTE, SEND_AT: the reason
     int64_t at_ms;   // SEND_AT: not to be sent before
 };

@@ -63,7 +63,7 @@ static const char *const statements[] = {
     "timeline=?8, states=?9, transcript=?10 WHERE id=?1",
     "INSERT OR REPLACE INTO place VALUES(1,?1,?2,?3)",
     "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id>?1 ORDER BY id LIMIT ?2) "
-    "AND state<>0 AND ended_ms<?3",
+    "AND state<>0 AND ended_ms>0 AND ended_ms<?3",
     "SELECT max(id) FROM (SELECT id FROM message WHERE id>?1 ORDER BY id LIMIT ?2)",
     "INSERT INTO notes VALUES(?1,?2,?3,?4,?5)",
     "DELETE FROM notes WHERE last<(SELECT min(id) FROM message)",
@@ -369,6 +369,7 @@ static struct entry *accepted(struct index_feed *feed, const struct journal_op *
     e->size = op->body_size;
     e->count = op->count;
     e->held = op->held;
+    e->state = op->deleted_ms != 0 ? RCPT_DROPPED : RCPT_WAITING;
     e->states = arena_alloc(feed->arena, e->count + 1);
     struct str states = op->states;
     struct store_rcpt_state state;
@@ -469,6 +470,8 @@ static void apply_op(struct index_feed *feed, const struct scan_frame *f, uint32
         buf_add(&e->timeline, raw);
         if (op->kind == STORE_RESULT)
             attempted(feed, e, op);
+        else if (op->kind == STORE_HOLD && op->value == STORE_HOLD_BIN)
+            e->state = op->flag ? RCPT_DROPPED : whole_state(e);
         else if (op->kind == STORE_HOLD)
             e->held = op->flag;
         if (t != NULL)

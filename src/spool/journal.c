@@ -23,13 +23,14 @@
 //
 //   operation: u8 kind, u32 length, then
 //     ACCEPT    u64 id, i64 wall, u8 flags (1 body in its own file, 2 moved, 4 held, 8 states
-//               follow, 16 time of sending follows, 32 causes follow), i32 priority, u64 body size,
-//               u32 body CRC, u32 recipients, text envelope, then with flag 8 for each recipient:
-//               u8 state, u16 tries, i64 next; then with flag 16: i64 not to be sent before; then
-//               with flag 32: text reason of the hold, u32 troubles, of each: text gateway, i64 in
-//               doubt until (0: not), outcome; then for each recipient u32: which of them from 1
-//               on, 0: none. With the ends of all recipients it went through without being kept,
-//               and has no body
+//               follow, 16 time of sending follows, 32 causes follow, 64 time of removal
+//               follows), i32 priority, u64 body size, u32 body CRC, u32 recipients, text
+//               envelope, then with flag 8 for each recipient: u8 state, u16 tries, i64 next; then
+//               with flag 16: i64 not to be sent before; then with flag 64: i64 in the bin since;
+//               then with flag 32: text reason of the hold, u32 troubles, of each: text gateway,
+//               i64 in doubt until (0: not), outcome; then for each recipient u32: which of them
+//               from 1 on, 0: none. With the ends of all recipients it went through without being
+//               kept, and has no body
 //     RESULT    u64 id, i64 wall, text gateway, text facts, u32 count, then for each:
 //               u32 recipient, u8 state, u16 tries, i64 next, outcome; at the end, when some are
 //               in doubt: i64 until when
@@ -71,6 +72,7 @@ enum {
     ACCEPT_STATES = 8,
     ACCEPT_SEND_AT = 16,
     ACCEPT_CAUSES = 32,
+    ACCEPT_DELETED = 64,
 };
 enum { OUTCOME_RELAYED = 1, OUTCOME_IN_DOUBT = 2, OUTCOME_SAME_TROUBLE = 4 };
 enum {
@@ -264,6 +266,7 @@ bool journal_put_accept(struct buf *meta, const struct journal_op *op,
                (uint8_t)((op->own_file ? ACCEPT_OWN_FILE : 0) | (op->moved ? ACCEPT_MOVED : 0) |
                          (op->held ? ACCEPT_HELD : 0) | (states != NULL ? ACCEPT_STATES : 0) |
                          (op->send_ms != 0 ? ACCEPT_SEND_AT : 0) |
+                         (op->deleted_ms != 0 ? ACCEPT_DELETED : 0) |
                          (has_causes(op, states) ? ACCEPT_CAUSES : 0)));
     buf_put_u32(meta, (uint32_t)op->priority);
     buf_put_u64(meta, op->body_size);
@@ -277,6 +280,8 @@ bool journal_put_accept(struct buf *meta, const struct journal_op *op,
     }
     if (op->send_ms != 0)
         buf_put_u64(meta, (uint64_t)op->send_ms);
+    if (op->deleted_ms != 0)
+        buf_put_u64(meta, (uint64_t)op->deleted_ms);
     if (has_causes(op, states))
         put_causes(meta, op, states);
     return end_op(meta, start);
@@ -369,10 +374,12 @@ static bool get_accept(struct str in, uint64_t *body_at, struct journal_op *op)
         op->states = str_make(in.ptr, (size_t)op->count * STATE_BYTES);
         in = str_make(in.ptr + op->states.len, in.len - op->states.len);
     }
-    uint64_t send_ms = 0;
-    if ((flags & ACCEPT_SEND_AT) != 0 && !str_get_u64(&in, &send_ms))
+    uint64_t send_ms = 0, deleted_ms = 0;
+    if (((flags & ACCEPT_SEND_AT) != 0 && !str_get_u64(&in, &send_ms)) ||
+        ((flags & ACCEPT_DELETED) != 0 && !str_get_u64(&in, &deleted_ms)))
         return false;
     op->send_ms = (int64_t)send_ms;
+    op->deleted_ms = (int64_t)deleted_ms;
     if ((flags & ACCEPT_CAUSES) != 0) {
         if (!str_get_str(&in, &op->reason))
             return false;

@@ -78,6 +78,7 @@ struct journal_op {
     bool has_states;
     struct str states;   // read with journal_next_state
     int64_t send_ms;     // 0: as the envelope says
+    int64_t deleted_ms;  // 0: not in the bin
     struct str reason;   // of the hold
     struct str troubles; // of the states; read with journal_troubles
     // RESULT

@@ -37,9 +37,10 @@ static void test_accept(void **state)
     assert_true(journal_put_accept(&meta, &op, states));
     op.own_file = true;
     op.send_ms = 1795252020123;
+    op.deleted_ms = 1795252020124;
     assert_true(journal_put_accept(&meta, &op, NULL));
     op.own_file = false;
-    op.send_ms = 0;
+    op.send_ms = op.deleted_ms = 0;
     assert_true(journal_put_accept(&meta, &op, NULL));
     struct str in = buf_str(&meta);
     uint64_t body_at = 0;
@@ -59,6 +60,7 @@ static void test_accept(void **state)
     }
     assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
     assert_true(got.own_file && !got.has_states && got.send_ms == 1795252020123);
+    assert_true(got.deleted_ms == 1795252020124);
     assert_int_equal(body_at, 104); // of the first alone, padded
     assert_int_equal(journal_next_op(&in, &body_at, &got), 1);
     assert_int_equal(got.body_at, 104);

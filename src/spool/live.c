@@ -260,6 +260,8 @@ static struct live *accept(struct live_table *t, const struct journal_op *op, ui
     hold(t, l, op->held, op->reason);
     if (op->send_ms != 0)
         make_times(t, l)->send_ms = op->send_ms;
+    if (op->deleted_ms != 0)
+        make_times(t, l)->deleted_ms = op->deleted_ms;
     enter_segment(t, l);
     return l;
 }
@@ -336,6 +338,10 @@ struct live *live_apply(struct live_table *table, const struct journal_op *op, u
     switch (op->kind) {
     case STORE_RESULT: *ended_out = apply_results(table, l, op); break;
     case STORE_HOLD:
+        if (op->value == STORE_HOLD_BIN) {
+            make_times(table, l)->deleted_ms = op->flag ? op->wall_ms : 0;
+            break;
+        }
         hold(table, l, op->flag, op->text);
         if (!op->flag)
             end_doubts(table, l, op->wall_ms);

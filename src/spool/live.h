@@ -26,7 +26,8 @@ struct live {
 
 // Of few messages, changed since they were accepted.
 struct live_times {
-    int64_t send_ms; // not to be sent before; 0: as the envelope says
+    int64_t send_ms;    // not to be sent before; 0: as the envelope says
+    int64_t deleted_ms; // in the bin since; 0: it is not
 };
 
 struct live_table;

@@ -278,6 +278,7 @@ static void hand_over(void *ctx, const struct scan_frame *f)
         m->hold_reason = reason.len > 0 ? reason.ptr : NULL;
         m->priority = live->priority;
         m->send_ms = live_times(r->store->live, live).send_ms;
+        m->deleted_ms = live_times(r->store->live, live).deleted_ms;
         const struct store_rcpt_state *states = live_states(r->store->live, live);
         m->maybe_repeated = !r->store->was_clean && was_due(live, states, r->now_ms);
         if (states != NULL) {

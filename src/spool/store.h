@@ -76,12 +76,15 @@ struct store_rcpt_result {
 enum store_op_kind {
     STORE_ACCEPT,   // a new message
     STORE_RESULT,   // an attempt, or another change of recipients
-    STORE_HOLD,     // `flag` true: hold, false: release
+    STORE_HOLD,     // `flag` true: hold, false: release; with `value` STORE_HOLD_BIN: into the
+                    // bin of removed mail, out of it, whether it is held or not
     STORE_NOTE,     // text for the timeline only
     STORE_PRIORITY, // `flag` unused, `value` the new priority
     STORE_NOTES,    // one note in the timeline of many: `id` and, rising from there, `more`
     STORE_SEND_AT,  // `at_ms`: not to be sent before, and its age counts from then
 };
+
+enum { STORE_HOLD_BIN = 1 };
 
 struct store_op {
     enum store_op_kind kind;
@@ -154,9 +157,10 @@ struct store_message {
     bool maybe_repeated; // the last run ended uncleanly while this may have been on its way out (in
                          // doubt)
     int priority;
-    int64_t send_ms;   // not to be sent before; 0: as the envelope says
-    struct str packed; // envelope_unpack
-    size_t count;      // recipients
+    int64_t send_ms;    // not to be sent before; 0: as the envelope says
+    int64_t deleted_ms; // since when it is in the bin; 0: it is not
+    struct str packed;  // envelope_unpack
+    size_t count;       // recipients
     struct store_rcpt_state {
         uint8_t state; // enum rcpt_state
         uint16_t tries;

@@ -27,7 +27,7 @@ struct model {
     size_t size, count;
     bool live, held, known; // known: the conductor has it
     int priority;
-    int64_t send_ms;
+    int64_t send_ms, deleted_ms;
     struct store_rcpt_state states[COUNT_MAX];
     unsigned told[COUNT_MAX]; // the number in its last trouble's text
     int64_t doubt_ms[COUNT_MAX];
@@ -177,6 +177,7 @@ static void on_adopt(void *ctx, struct store_message *m)
     assert_int_equal(m->held, model->held);
     assert_int_equal(m->priority, model->priority);
     assert_int_equal(m->send_ms, model->send_ms);
+    assert_int_equal(m->deleted_ms, model->deleted_ms);
     assert_int_equal(m->body.size, model->size);
     for (size_t i = 0; i < m->count; i++) {
         struct store_rcpt_state none = {0}, *have = m->rcpts != NULL ? &m->rcpts[i] : &none;
@@ -388,7 +389,7 @@ static void random_result(struct model *m)
 static void random_op(void)
 {
     struct model *m = NULL;
-    uint64_t what = dice(11);
+    uint64_t what = dice(12);
     for (int i = 0; i < 20 && t.count > 0; i++) {
         m = &t.models[dice(t.count)];
         if (m->live && m->known) // nobody can know of it before it was accepted
@@ -415,7 +416,18 @@ static void random_op(void)
     } else if (what == 6) {
         m->send_ms = 1 + (int64_t)dice(1000000);
         commit(&(struct store_op){.kind = STORE_SEND_AT, .id = m->id, .at_ms = m->send_ms}, 1);
-    } else {
+    } else if (what == 7) { // whether it is held or not
+        int64_t now = 1 + (int64_t)dice(1000000);
+        bool in = m->deleted_ms == 0;
+        m->deleted_ms = in ? now : 0;
+        commit(&(struct store_op){.kind = STORE_HOLD,
+                                  .id = m->id,
+                                  .wall_ms = now,
+                                  .flag = in,
+                                  .value = STORE_HOLD_BIN,
+                                  .text = "so"},
+               1);
+    } else if (m->deleted_ms == 0) {
         random_result(m);
     }
 }
@@ -686,9 +698,9 @@ static void find_all(void)
             struct model *m = model_of(list[i].id);
             assert_true(list[i].id < last);
             last = list[i].id;
-            assert_int_equal(list[i].state == RCPT_WAITING, m->live);
+            assert_int_equal(list[i].state == RCPT_WAITING, m->live && m->deleted_ms == 0);
             assert_int_equal(list[i].size, m->size);
-            assert_int_equal(list[i].held, m->held && m->live);
+            assert_int_equal(list[i].held, m->held && m->live && m->deleted_ms == 0);
             assert_true(str_eq(list[i].sender, STR("me@example.net")));
             struct index_message full;
             assert_int_equal(index_get(reader, m->id, arena, &full, &err), 1);

@@ -112,7 +112,7 @@ def test_messages_as_files(site, tmp_path):
     assert said["files"] == [f"{to}/{second}.eml"]
     assert (to / f"{second}.eml").read_bytes().endswith(large)
     assert first in ids(w, "queue", "list")
-    w.run("queue", "drop", first, check=0)
+    w.run("queue", "drop", first, "--for-good", check=0)
     gone = w.run("queue", "export", first, "--to", str(to))
     assert gone.returncode == 65 and "is gone" in gone.err
     for words in ([], ["nothing!"], ["--all", first], [first, "--folder", "held"]):

@@ -378,7 +378,7 @@ static void do_release(void *ctx)
 static void do_drop(void *ctx)
 {
     struct err err;
-    assert_true(queue_drop(daemon_queue(run.daemon), run.last_id, "test", &err));
+    assert_true(queue_drop(daemon_queue(run.daemon), run.last_id, true, "test", &err));
 }
 static void do_retry(void *ctx)
 {

@@ -2,7 +2,8 @@
 // The spool with every single call failing in turn: each write, sync, rename, allocation of
 // memory, once or from then on; and with a crash or a power cut at every call. Afterwards the
 // store is opened on a sound disk, and every message that was acknowledged must be there, whole,
-// unless its end was told; what had ended for good must be gone.
+// unless its end was told; what had ended for good must be gone; what was put into the bin of
+// removed mail, or taken out of it, with the attempt that is there, must be where it was put.
 //
 // A control, with syncs that do nothing, must lose mail; else this proves nothing.
 #include "base/mem.h"
@@ -132,8 +133,12 @@ static void try_one(struct told *t)
     c->tries = ++t->tries_said;
     c->ends = t->ending = ends;
     struct store_rcpt_result r = {.state = ends ? RCPT_RELAYED : RCPT_WAITING, .tries = c->tries};
-    struct store_op op = {.kind = STORE_RESULT, .id = t->id, .results = &r, .result_count = 1};
-    store_commit(store, &c->commit, &op, 1);
+    // What does not end goes into the bin at the first attempt, and comes back at the second.
+    struct store_op ops[2] = {
+        {.kind = STORE_RESULT, .id = t->id, .results = &r, .result_count = 1},
+        {.kind = STORE_HOLD, .id = t->id, .wall_ms = c->tries, .value = STORE_HOLD_BIN}};
+    ops[1].flag = c->tries == 1;
+    store_commit(store, &c->commit, ops, ends ? 1 : 2);
 }
 
 static void next_round(void *ctx)
@@ -162,7 +167,7 @@ static void on_adopt(void *ctx, struct store_message *m)
         uint16_t tries = m->rcpts != NULL ? m->rcpts[0].tries : 0;
         doubled += t->seen || t->ended;
         wrong += m->body.size != t->size || m->count != 1 || tries < t->tries_durable ||
-                 tries > t->tries_said;
+                 tries > t->tries_said || m->deleted_ms != (tries == 1);
         t->seen = true;
         t->acknowledged = true;
         t->ending = false;
