@@ -140,7 +140,8 @@ static const char *keep_password(struct conf_file *f, const char *name, struct a
                            ? file
                            : arena_printf(arena, "%.*s/%s", (int)(slash - f->path), f->path, file);
     if (strchr(name, '/') != NULL || name[0] == '.') {
-        fprintf(stderr, "waypost: `%s` is no name for a gateway; take letters, digits, - and _\n", name);
+        fprintf(stderr, "waypost: `%s` is no name for a gateway; take letters, digits, - and _\n",
+                name);
         return NULL;
     }
     if (path_exists(path)) {

@@ -13,8 +13,8 @@ struct conf_file {
     struct buf text; // as it is now
     bool exists;
     bool json, dry_run;
-    struct file *held; // the file, against others who change it; NULL: nothing to hold
-    const char *extra; // a file that was made for the change, to be removed when it fails; NULL
+    struct file *held;  // the file, against others who change it; NULL: nothing to hold
+    const char *extra;  // a file that was made for the change, to be removed when it fails; NULL
     const char *source; // the file that the new text comes from; NULL
 };
 

@@ -45,7 +45,7 @@ struct index_message {
     enum outcome_class class;                             // of the last attempt
     uint64_t size;
     enum rcpt_state state; // WAITING while any recipient is; else the worst of them
-    bool held; // and waits: what has ended is held no more
+    bool held;             // and waits: what has ended is held no more
     // index_get only:
     struct envelope envelope;
     uint8_t *states; // enum rcpt_state of each recipient

@@ -23,8 +23,8 @@ struct watch_snapshot {
     // Whose links these are, when they could not be read anew for another configuration; NULL: its
     // own. Held.
     struct watch_snapshot *before;
-    uint64_t number;     // counts changes from 1
-    int64_t mono_us;     // of the event that led to it
+    uint64_t number; // counts changes from 1
+    int64_t mono_us; // of the event that led to it
     struct links links;
     struct manager_state manager;
     bool offline; // no usable address but loopback, or no route to anywhere
@@ -45,7 +45,7 @@ struct watch;
 struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *names,
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);
 void watch_free(struct watch **watch);
-struct watch_snapshot *watch_now(struct watch *watch);       // borrowed until the next event
+struct watch_snapshot *watch_now(struct watch *watch); // borrowed until the next event
 // Networks are looked at and judged anew; not told. When the kernel does not say where the machine
 // is, what was known of it is judged by the new configuration, and the log says so.
 void watch_set_conf(struct watch *watch, struct conf *conf);
