@@ -56,7 +56,7 @@ struct look {
     struct err err;
 
     size_t told; // events
-    bool headed;
+    bool headed, deferred;
 };
 
 static void look_free(struct look *l)
@@ -254,6 +254,10 @@ static void answer_wait(struct look *l)
 {
     const struct index_message *m = &l->message;
     bool over = loop_now_ms(l->loop) >= l->until_ms;
+    // The queue knows of a trouble before the index does, so what was read may be of before it: it
+    // is told after a look that began when all was put off already.
+    bool was_deferred = l->deferred;
+    l->deferred = l->found == 1 && deferred(l);
     if (l->found == 1 && !l->headed)
         timeline_head(l->r, m, false);
     l->headed |= l->found == 1;
@@ -261,7 +265,8 @@ static void answer_wait(struct look *l)
         timeline_events(l->r, m, l->told, l->transcripts);
         l->told = m->event_count;
     }
-    if (l->found == 1 && (over || m->ended_ms > 0 || m->state != RCPT_WAITING || deferred(l))) {
+    if (l->found == 1 &&
+        (over || m->ended_ms > 0 || m->state != RCPT_WAITING || (was_deferred && l->deferred))) {
         int status = wait_status(m);
         tell_end(l, status);
         end(l, status);
@@ -269,7 +274,7 @@ static void answer_wait(struct look *l)
         reply_line(l->r, "still waiting");
         end(l, EX_TEMPFAIL);
     } else {
-        look_again(l, WAIT_LOOK_MS);
+        look_again(l, l->deferred ? 1 : WAIT_LOOK_MS);
     }
 }
 
