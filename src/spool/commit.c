@@ -133,10 +133,22 @@ static void send_answers(struct answers *all)
 
 // ---- What the conductor gets. ----
 
+// It may still be on its way when the store is closed.
+struct mail_call {
+    struct post post;
+    atomic_bool posted;
+    struct store *store; // the conductor's; NULL: closed, and this is the last to hold the call
+};
+
 static void run_mail(struct post *post)
 {
-    struct store *store = container_of(post, struct store, mail_post);
-    atomic_store(&store->mail_posted, false);
+    struct mail_call *call = container_of(post, struct mail_call, post);
+    struct store *store = call->store;
+    if (store == NULL) {
+        xfree(call);
+        return;
+    }
+    atomic_store(&call->posted, false);
     struct mail *newest = atomic_exchange(&store->mail, NULL), *oldest = NULL;
     while (newest != NULL) {
         struct mail *next = newest->next;
@@ -163,10 +175,8 @@ void committer_mail(struct store *store, struct mail *mail)
     mail->next = atomic_load(&store->mail);
     while (!atomic_compare_exchange_weak(&store->mail, &mail->next, mail))
         ;
-    if (atomic_exchange(&store->mail_posted, true))
-        return;
-    store->mail_post.run = run_mail;
-    loop_post(store->conductor, &store->mail_post);
+    if (!atomic_exchange(&store->mail_call->posted, true))
+        loop_post(store->conductor, &store->mail_call->post);
 }
 
 static void free_mail(struct store *store)
@@ -576,6 +586,13 @@ void committer_init(struct store *store)
     store->c.run = run;
 }
 
+void committer_start(struct store *store)
+{
+    store->mail_call = xcalloc(1, sizeof(*store->mail_call));
+    store->mail_call->post.run = run_mail;
+    store->mail_call->store = store;
+}
+
 static void on_close(struct post *post)
 {
     struct committer *c = container_of(post, struct committer, close);
@@ -594,5 +611,10 @@ void committer_free(struct store *store)
 {
     fail_waiting(store);
     free_mail(store);
+    // The committer has ended: nobody posts it any more.
+    if (store->mail_call != NULL && atomic_load(&store->mail_call->posted))
+        store->mail_call->store = NULL;
+    else
+        xfree(store->mail_call);
     xfree(store->c.pieces);
 }

@@ -500,6 +500,35 @@ static void test_commit_and_adopt(void **state)
     close_store();
 }
 
+static struct timer after_close;
+
+static void stop_after_close(void *ctx)
+{
+    stop();
+}
+
+// What the committer posted to the conductor meanwhile arrives when the store is gone.
+static void begin_close(void *ctx)
+{
+    t.then = NULL;
+    accept_one(1000, 1);
+    t.waiting--; // nobody sees it arrive
+    store_close(&t.store);
+    timer_init(&after_close, t.loop, stop_after_close, NULL);
+    timer_start(&after_close, 1);
+}
+
+static void test_close_with_arrivals_on_their_way(void **state)
+{
+    open_store();
+    run(begin_close);
+    assert_int_equal(t.waiting, 0);
+    loop_free(&t.loop);
+    open_store();
+    assert_int_equal(t.adopted, 1); // it is not lost
+    close_store();
+}
+
 static void test_unclean_end_marks_what_was_due(void **state)
 {
     open_store();
@@ -1012,6 +1041,7 @@ int main(void)
     log_setup(LOG_ERROR_LEVEL, LOG_TEXT);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_commit_and_adopt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_close_with_arrivals_on_their_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unclean_end_marks_what_was_due, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_model_with_crashes, setup, teardown),
