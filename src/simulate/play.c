@@ -24,7 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DAY_MS = 24 * 3600 * 1000 };
+enum { DAY_MS = 24 * 3600 * 1000, COUNT_MOST = 100000, SIZE_MOST = 256 * 1024 * 1024 };
+
+static const int64_t SPAN_MOST_MS = (int64_t)366 * DAY_MS;
 
 static struct {
     const struct story *story;
@@ -206,27 +208,61 @@ static void hand_in(void *ctx)
     __real_store_commit_quietly(store, &op, 1);
 }
 
-static uint64_t size_of(const struct yaml_node *what)
+// What a step says of a mail in numbers.
+struct mail_facts {
+    uint64_t size, count;
+    int64_t every_ms, later_ms;
+    enum envelope_priority class;
+};
+
+static bool read_size(struct str text, uint64_t *size_out)
 {
     static const struct {
         const char *unit;
         uint64_t factor;
-    } units[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}};
-    struct str text = story_text(what, "size", "1KiB");
-    uint64_t n;
+    } units[] = {{"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}};
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         struct str unit = str_of(units[i].unit);
-        if (str_iends(text, unit) && str_u64(str_make(text.ptr, text.len - unit.len), 1 << 30, &n))
-            return n * units[i].factor;
+        if (str_iends(text, unit))
+            return str_u64(str_make(text.ptr, text.len - unit.len), SIZE_MOST / units[i].factor,
+                           size_out) &&
+                   (*size_out *= units[i].factor) > 0;
     }
-    return 1024;
+    return false;
 }
 
-static enum envelope_priority class_of(struct str word)
+static bool read_class(struct str word, enum envelope_priority *out)
 {
-    return str_eq(word, STR("urgent")) ? PRIORITY_URGENT
-           : str_eq(word, STR("bulk")) ? PRIORITY_LOW
-                                       : PRIORITY_NORMAL;
+    *out = str_eq(word, STR("urgent"))                             ? PRIORITY_URGENT
+           : str_eq(word, STR("bulk")) || str_eq(word, STR("low")) ? PRIORITY_LOW
+                                                                   : PRIORITY_NORMAL;
+    return *out != PRIORITY_NORMAL || str_eq(word, STR("normal"));
+}
+
+static bool read_span(const struct yaml_node *what, const char *key, int64_t *ms_out)
+{
+    struct str text = story_text(what, key, "");
+    return text.len == 0 || (time_parse_span(text, ms_out) && *ms_out <= SPAN_MOST_MS);
+}
+
+// False after it was said what makes no sense.
+static bool read_facts(const struct yaml_node *what, struct mail_facts *out)
+{
+    *out = (struct mail_facts){0};
+    const char *bad =
+        !read_size(story_text(what, "size", "1KiB"), &out->size) ? "size` is 1 to 256MiB"
+        : !str_u64(story_text(what, "count", "1"), COUNT_MOST, &out->count) || out->count == 0
+            ? "count` is 1 to 100000"
+        : !read_span(what, "every", &out->every_ms)
+            ? "every` takes a time such as 30s, 5m or 2d, a year at most"
+        : !read_span(what, "later", &out->later_ms)
+            ? "later` takes a time such as 30s, 5m or 2d, a year at most"
+        : !read_class(story_text(what, "class", "normal"), &out->class)
+            ? "class` is low, normal or urgent"
+            : NULL;
+    if (bad != NULL)
+        cannot("line %u: `%s", what->place.line, bad);
+    return bad == NULL;
 }
 
 static void fill_headers(struct envelope *e, const struct yaml_node *what, struct arena *arena)
@@ -246,7 +282,7 @@ static void fill_headers(struct envelope *e, const struct yaml_node *what, struc
     }
 }
 
-static void one_mail(const struct yaml_node *what, const char *name)
+static void one_mail(const struct yaml_node *what, const struct mail_facts *facts, const char *name)
 {
     struct arena *arena = arena_new();
     struct handed h = {0};
@@ -258,10 +294,10 @@ static void one_mail(const struct yaml_node *what, const char *name)
     e->user = story_text(what, "user", "");
     e->listener = story_text(what, "listener", "submit");
     e->subject = str_of(name);
-    e->priority = class_of(story_text(what, "class", "normal"));
+    e->priority = facts->class;
     fill_headers(e, what, arena);
-    if (time_parse_span(story_text(what, "later", ""), &h.later_ms))
-        e->hold_s = (uint32_t)(h.later_ms / 1000);
+    h.later_ms = facts->later_ms;
+    e->hold_s = (uint32_t)(h.later_ms / 1000);
     const struct yaml_node *to = yaml_get(what, "to");
     for (const struct yaml_node *n = story_first(to); n != NULL; n = story_next(to, n)) {
         struct envelope_rcpt *rcpt = envelope_add(e, arena);
@@ -269,16 +305,15 @@ static void one_mail(const struct yaml_node *what, const char *name)
         servers_for_domain(arena_str(arena, envelope_domain(n->text)));
     }
     servers_for_domain(arena_str(arena, envelope_domain(e->sender)));
-    uint64_t size = size_of(what);
     struct buf content;
-    buf_init(&content, size + 4096);
+    buf_init(&content, facts->size + 4096);
     buf_printf(&content, "Message-ID: <story-%u@example.org>\r\nSubject: %s\r\n\r\n", ++run.mails,
                name);
     static const char line[] = "A line of a message in a story, and nothing more to it.\r\n";
-    while (content.len + sizeof(line) <= size)
+    while (content.len + sizeof(line) <= facts->size)
         buf_puts(&content, line);
     h.content = buf_str(&content);
-    struct tale *t = tale_add(name, e, size);
+    struct tale *t = tale_add(name, e, facts->size);
     if (run.daemon != NULL)
         world_boot(hand_in, &h);
     t->id = h.id;
@@ -299,21 +334,20 @@ static void do_mail(const struct yaml_node *what)
             do_mail(n);
         return;
     }
-    uint64_t count = 1;
-    int64_t every_ms = 0;
+    struct mail_facts facts;
+    if (!read_facts(what, &facts))
+        return;
     char name[100], automatic[20];
     snprintf(automatic, sizeof(automatic), "mail%u", run.mails + 1);
     struct str base = story_text(what, "name", automatic);
-    str_u64(story_text(what, "count", "1"), 100000, &count);
-    time_parse_span(story_text(what, "every", "0"), &every_ms);
-    for (uint64_t i = 0; i < count && !run.failed; i++) {
-        if (count == 1)
+    for (uint64_t i = 0; i < facts.count && !run.failed; i++) {
+        if (facts.count == 1)
             snprintf(name, sizeof(name), "%.*s", STR_FMT(base));
         else
             snprintf(name, sizeof(name), "%.*s.%llu", STR_FMT(base), (unsigned long long)i + 1);
-        one_mail(what, name);
-        if (every_ms > 0 && i + 1 < count)
-            spend_until(world_now_ms() + every_ms);
+        one_mail(what, &facts, name);
+        if (facts.every_ms > 0 && i + 1 < facts.count)
+            spend_until(world_now_ms() + facts.every_ms);
     }
 }
 

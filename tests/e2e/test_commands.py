@@ -193,6 +193,17 @@ def test_a_story_that_never_ends_is_refused(site):
     assert done.returncode == 65 and "larger than a story may be" in done.err, (done.returncode, done.err)
 
 
+@pytest.mark.parametrize("mail,said", [
+    ("count: 0", "`count` is 1 to 100000"), ("count: 99999999999", "`count` is 1"), ("count: -5", "`count` is 1"),
+    ("size: 3GiB", "`size` is 1 to 256MiB"), ("size: much", "`size` is"), ("every: -1s", "`every` takes a time"),
+    ("later: 99999d", "`later` takes a time"), ("class: vip", "`class` is low, normal or urgent")])
+def test_a_story_with_numbers_that_make_no_sense_is_refused(site, tmp_path, mail, said):
+    story = tmp_path / "story.yaml"
+    story.write_text("title: t\nstory:\n  - at: 08:00\n    mail: {name: a, to: y@e.example, " + mail + "}\n")
+    done = site.waypost.run("simulate", str(story))
+    assert done.returncode == 65 and said in done.err and "line 4" in done.err, done.err
+
+
 def test_drop_all_says_how(site):
     assert "queue list --json" in site.waypost.run("queue", "drop", "all").err
 
