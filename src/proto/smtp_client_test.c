@@ -13,15 +13,16 @@
 // A script: lines "S text" are said by the server (consecutive ones in one go), "C text" must be
 // what the client says next. "TLS" completes a handshake, "BEGIN" hands over the transaction,
 // "EOF", "TIME" and "BADTLS" lose the connection, "QUIT" ends it, "WAIT" parts
-// what the server says. The body is given whenever it is asked for, in slices of three bytes. At
-// the end all the client said must have been expected.
+// what the server says. A live transaction begins with the first recipient and goes on by "MORE",
+// "CONTENT" or "DROP"; "SAID" is the verdict kept last. The body is given whenever it is asked for,
+// in slices of three bytes. At the end all the client said must have been expected.
 struct script {
     const char *name;
     struct smtp_client_settings set;
     struct envelope envelope;
     const char *rcpts[4];
     const char *body;
-    bool at_once;
+    bool at_once, live;
     const char *text;
     // "class code phase e.n.h text" of each recipient; without a transaction of `failure`.
     const char *outcomes[4];
@@ -36,6 +37,7 @@ struct run {
     struct outcome outcomes[4];
     struct smtp_client_rcpt rcpts[4];
     size_t count;
+    struct smtp_said verdict;
 };
 
 static void on_write(void *ctx, const void *bytes, size_t len)
@@ -64,11 +66,38 @@ static void begin(struct run *r, const struct script *s)
     }
     struct smtp_client_mail mail = {.envelope = &s->envelope,
                                     .rcpts = r->rcpts,
-                                    .count = r->count,
-                                    .size = strlen(s->body),
+                                    .count = s->live ? 1 : r->count,
+                                    .size = s->live ? 0 : strlen(s->body),
+                                    .live = s->live,
+                                    .said = s->live ? &r->verdict : NULL,
                                     .at_once = s->at_once};
     smtp_client_begin(&r->c, &mail);
     give_body(r, s);
+}
+
+static bool play_live(struct run *r, const struct script *s, struct str line)
+{
+    if (str_starts(line, STR("SAID "))) {
+        char text[SMTP_SAID_TEXT + 16];
+        snprintf(text, sizeof(text), "SAID %u %s", r->verdict.code, r->verdict.text);
+        for (char *lf = text; (lf = strchr(lf, '\n')) != NULL;)
+            *lf = '|';
+        if (!str_eq(line, str_of(text)))
+            fail_msg("%s: %s, expected %.*s", s->name, text, STR_FMT(line));
+        return true;
+    }
+    bool more = str_eq(line, STR("MORE")), content = str_eq(line, STR("CONTENT"));
+    if (!more && !content && !str_eq(line, STR("DROP")))
+        return false;
+    assert_int_equal(smtp_client_need(&r->c), SMTP_CLIENT_HOLD);
+    if (more)
+        smtp_client_more(&r->c, r->rcpts);
+    else if (content)
+        smtp_client_content(&r->c, strlen(s->body));
+    else
+        smtp_client_drop(&r->c, "its client left");
+    give_body(r, s);
+    return true;
 }
 
 static void hear(struct run *r, const struct script *s, struct buf *bytes, size_t chunk)
@@ -109,7 +138,7 @@ static void play_line(struct run *r, const struct script *s, struct str line)
         smtp_client_lost(&r->c, SMTP_LOST_TLS, "certificate expired");
     else if (str_eq(line, STR("QUIT")))
         smtp_client_quit(&r->c);
-    else
+    else if (!play_live(r, s, line))
         fail_msg("%s: bad script line %.*s", s->name, STR_FMT(line));
 }
 
@@ -371,6 +400,79 @@ static const struct script transactions[] = {
 static void transactions_end_in_the_right_outcomes(void **state)
 {
     PLAY(transactions);
+}
+
+#define LIVE .live = true
+static const struct script lives[] = {
+    {.name = "one by one",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example", "n@y.example", "z@y.example"},
+     .text =
+         HELLO "S 250-mx\nS 250-PIPELINING\nS 250 SIZE 1000\nBEGIN\n"
+               "C MAIL FROM:<a@b.example>\nC RCPT TO:<x@y.example>\nS 250 ok\n"
+               "S 250 2.1.5 fine\nSAID 250 2.1.5 fine\n"
+               "MORE\nC RCPT TO:<n@y.example>\nS 550-5.1.1 no\nS 550 5.1.1 never\n"
+               "SAID 550 5.1.1 no|5.1.1 never\n"
+               "MORE\nC RCPT TO:<z@y.example>\nS 250 ok\nSAID 250 ok\n"
+               "CONTENT\nC DATA\nS 354 go\n" BODY_SENT "S 250 2.0.0 as 7\nSAID 250 2.0.0 as 7\n",
+     .outcomes = {"ok 250 after the final dot 2.0.0 as 7", "refused 550 RCPT 5.1.1 no never",
+                  "ok 250 after the final dot 2.0.0 as 7"},
+     .need = SMTP_CLIENT_IDLE},
+    {.name = "nobody taken",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example"},
+     .text = PLAINLY "C MAIL FROM:<a@b.example>\nS 250 ok\nC RCPT TO:<x@y.example>\n"
+                     "S 450 4.2.0 later\nC RSET\nS 250 ok\nSAID 450 4.2.0 later\n",
+     .outcomes = {"busy 450 RCPT 4.2.0 later"},
+     .need = SMTP_CLIENT_IDLE},
+    {.name = "the sender refused, in one flight with the recipient",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example"},
+     .text = PIPED "C MAIL FROM:<a@b.example>\nC RCPT TO:<x@y.example>\n"
+                   "S 553 5.1.8 not you\nS 503 what\nSAID 553 5.1.8 not you\n",
+     .outcomes = {"refused 553 MAIL 5.1.8 not you"},
+     .need = SMTP_CLIENT_IDLE},
+    {.name = "dropped while it holds",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example"},
+     .text = PLAINLY "C MAIL FROM:<a@b.example>\nS 250 ok\nC RCPT TO:<x@y.example>\nS 250 ok\n"
+                     "DROP\nC RSET\nS 250 ok\n",
+     .outcomes = {"local 0 RCPT 0.0.0 its client left"},
+     .need = SMTP_CLIENT_IDLE},
+    {.name = "lost while it holds",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example"},
+     .text = PLAINLY "C MAIL FROM:<a@b.example>\nS 250 ok\nC RCPT TO:<x@y.example>\nS 250 ok\n"
+                     "WAIT\nS 421 idle too long\n",
+     .outcomes = {"net 0 RCPT 0.0.0 the server speaks out of turn"},
+     .need = SMTP_CLIENT_OVER},
+    {.name = "an address that cannot be sent does not end it",
+     FROM,
+     BODY_TEXT,
+     LIVE,
+     .rcpts = {"x@y.example", "\xc3\xa9@y.example"},
+     .text = CHUNKED "C MAIL FROM:<a@b.example>\nC RCPT TO:<x@y.example>\nS 250 ok\nS 250 ok\n"
+                     "MORE\nCONTENT\nC DATA\nS 354 go\n" BODY_SENT "EOF\n",
+     .outcomes =
+         {"doubt 0 after the final dot 0.0.0 closed",
+          "refused 0 RCPT 5.6.7 the address is not ASCII and the next server does not offer "
+          "SMTPUTF8"},
+     .need = SMTP_CLIENT_OVER},
+};
+
+static void live_ones_hold_between_their_steps(void **state)
+{
+    PLAY(lives);
 }
 
 #define LMTP .set = {.lmtp = true}
@@ -651,6 +753,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(transactions_end_in_the_right_outcomes),
+        cmocka_unit_test(live_ones_hold_between_their_steps),
         cmocka_unit_test(lmtp_answers_for_each_recipient),
         cmocka_unit_test(sessions_are_opened_or_fail_for_a_reason),
         cmocka_unit_test(nothing_is_sent_without_the_login),

@@ -346,6 +346,8 @@ static void begin_job(struct relay *r)
                                 .count = count,
                                 .room = r->room,
                                 .announced = r->pass.size,
+                                .want_transcript =
+                                    r->pass.conf->log_transcripts == CONF_TRANSCRIPTS_ALL,
                                 .open_body = open_body};
     for (size_t i = 0; i < count; i++)
         rcpts[i] = (struct deliver_rcpt){.rcpt = r->envelope.rcpts[i]};

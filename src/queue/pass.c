@@ -124,13 +124,15 @@ static bool together(struct queue *q, const struct pass *p, uint32_t gateway)
     return true;
 }
 
-static void wait_for_room(struct queue *q, struct pass *p, uint32_t gateway)
+static void wait_for_room(struct queue *q, struct pass *p, uint32_t gateway,
+                          void (*again)(struct queue *q, struct pass *p))
 {
     if (p->until_ms == 0) {
         p->until_ms = q->mono_ms + LIMIT_PASS_WAIT_MS;
         queue_wake(q); // for its timer
     }
-    if (q->mono_ms < p->until_ms) {
+    if (q->mono_ms < p->until_ms && !q->stopping && !atomic_load(&p->gone)) {
+        p->again = again;
         list_append(&q->passes, &p->waiting);
         return;
     }
@@ -154,6 +156,7 @@ static void hold(struct queue *q, struct pass *p, const struct plan *plan, struc
     answer(p, PASS_GO);
 }
 
+static void choose(struct queue *q, struct pass *p);
 static void on_exchangers(void *ctx);
 
 // One look at the plan. True: it was answered, or waits.
@@ -176,7 +179,7 @@ static bool choose_once(struct queue *q, struct pass *p)
     }
     struct lane *lane = lane_for(q, plan.gateway, domain_of(q, plan.gateway, in.rcpt));
     if (!lane_open(q, lane)) {
-        wait_for_room(q, p, plan.gateway);
+        wait_for_room(q, p, plan.gateway, choose);
         return true;
     }
     size_t rcpts = e->count;
@@ -189,7 +192,7 @@ static bool choose_once(struct queue *q, struct pass *p)
         quota_settle(q, &p->charge, 0);
         break;
     case QUOTA_SPENT: lane_sweep_gateway(q, plan.gateway); return false;
-    case QUOTA_LATER: wait_for_room(q, p, plan.gateway); return true;
+    case QUOTA_LATER: wait_for_room(q, p, plan.gateway, choose); return true;
     case QUOTA_NEVER: break;
     }
     // More than is left, or ever there: as if the gateway had said so.
@@ -220,17 +223,10 @@ static void on_exchangers(void *ctx)
 
 // ---- The questions ----
 
-static void ask_way(struct queue *q, struct pass *p)
+// May the recipient asked for go by the way held?
+static bool fits_way(struct queue *q, const struct pass *p)
 {
-    const struct envelope *e = p->envelope;
-    size_t last = e->count - 1;
-    p->until_ms = 0;
-    if (last == 0 || p->lane == NULL) {
-        give_up(q, p, 0);
-        p->from_step = p->moves = 0;
-        choose(q, p);
-        return;
-    }
+    size_t last = p->envelope->count - 1;
     uint32_t gateway = p->lane->gateway;
     struct plan_input in = input_for(q, p, last);
     in.from_step = 0;
@@ -238,32 +234,49 @@ static void ask_way(struct queue *q, struct pass *p)
     // After a failure the way held may not be the first of its chain.
     bool same = (plan.kind == PLAN_GO && plan.gateway == gateway) ||
                 (p->from_step > 0 && on_its_chain(q, p, last, gateway));
-    if (p->lane->closed || !same ||
-        !str_ieq(domain_of(q, gateway, e->rcpts[last].address), str_of(p->lane->domain))) {
-        answer(p, PASS_APART);
-        return;
+    return same && !p->lane->closed &&
+           str_ieq(domain_of(q, gateway, in.rcpt), str_of(p->lane->domain));
+}
+
+// Takes more of the allowance of the way held, or says why not.
+static void charge_more(struct queue *q, struct pass *p, size_t rcpts, uint64_t octets,
+                        void (*again)(struct queue *q, struct pass *p))
+{
+    uint32_t gateway = p->lane->gateway;
+    switch (quota_more(q, gateway, p->envelope->priority, rcpts, octets, &p->charge)) {
+    case QUOTA_GO: answer(p, PASS_GO); return;
+    case QUOTA_LATER: wait_for_room(q, p, gateway, again); return;
+    case QUOTA_SPENT:
+    case QUOTA_NEVER: break;
     }
-    if (quota_more(q, gateway, e->priority, 1, 0, &p->charge) == QUOTA_GO) {
-        answer(p, PASS_GO);
-        return;
-    }
-    snprintf(p->why, sizeof(p->why), "the allowance of gateway %.60s has no room for more",
-             p->gateway->name);
+    snprintf(p->why, sizeof(p->why), "the allowance of gateway %.60s has no room for %s",
+             p->gateway->name, rcpts > 0 ? "another recipient" : "a message so large");
     answer(p, PASS_NONE);
+}
+
+static void ask_way(struct queue *q, struct pass *p)
+{
+    bool alone = p->envelope->count == 1, fits = p->lane != NULL && fits_way(q, p);
+    if (p->lane == NULL || (alone && (!fits || p->conf_age != q->conf_age))) {
+        give_up(q, p, 0);
+        p->from_step = p->moves = 0;
+        choose(q, p);
+    } else if (!fits) {
+        answer(p, PASS_APART);
+    } else if (alone) {
+        answer(p, PASS_GO);
+    } else {
+        charge_more(q, p, 1, 0, ask_way);
+    }
 }
 
 static void ask_content(struct queue *q, struct pass *p)
 {
     uint64_t have = p->charge.n[UNIT_BYTES];
-    if (p->lane != NULL && p->size > have &&
-        quota_more(q, p->lane->gateway, p->envelope->priority, 0, p->size - have, &p->charge) !=
-            QUOTA_GO) {
-        snprintf(p->why, sizeof(p->why), "the allowance of gateway %.60s has no room for so much",
-                 p->gateway->name);
-        answer(p, PASS_NONE);
-        return;
-    }
-    answer(p, PASS_GO);
+    if (p->lane != NULL && p->size > have)
+        charge_more(q, p, 0, p->size - have, ask_content);
+    else
+        answer(p, PASS_GO);
 }
 
 static struct verdict learn(struct queue *q, struct pass *p)
@@ -298,7 +311,6 @@ static void ask_again(struct queue *q, struct pass *p)
 {
     struct verdict v = learn(q, p);
     bool spoke = p->outcome.code != 0 && p->outcome.phase >= PHASE_MAIL;
-    p->until_ms = 0;
     if (goes_on(q, p, &v)) {
         give_up(q, p, 0);
         p->moves++;
@@ -328,6 +340,7 @@ static void on_ask(struct post *post)
     struct pass *p = (struct pass *)post;
     struct queue *q = p->queue;
     queue_now(q);
+    p->until_ms = 0;
     switch (p->question) {
     case PASS_WAY: ask_way(q, p); break;
     case PASS_AGAIN: ask_again(q, p); break;
@@ -355,7 +368,7 @@ void pass_turn(struct queue *q)
     }
     while ((p = list_first(&now, struct pass, waiting)) != NULL) {
         list_remove(&p->waiting);
-        choose(q, p);
+        p->again(q, p);
     }
 }
 

@@ -15,7 +15,7 @@
 
 enum pass_question {
     // A way for the last recipient of the envelope; those before it have been taken over the way
-    // held. When it is the only one any way held is given up first.
+    // held. When it is the only one, a way held that is not its own is given up first.
     PASS_WAY,
     PASS_AGAIN,   // the server's last word, or that of the way to it, is `outcome`: what now?
     PASS_CONTENT, // `size` is known now: may it go?
@@ -62,8 +62,9 @@ struct pass {
 
     // The conductor's.
     struct link waiting; // in queue.passes
-    int64_t until_ms;    // mono: how long it may wait there
-    struct lane *lane;   // NULL: no way is held
+    int64_t until_ms;    // mono: how long it may wait there; 0: it has not waited
+    void (*again)(struct queue *q, struct pass *p); // what it waits to do
+    struct lane *lane;                              // NULL: no way is held
     bool unproven;
     unsigned moves, step, from_step, conf_age, place_age;
     enum outcome_class last_class;

@@ -1036,6 +1036,132 @@ static void test_body_in_a_longer_file(void **state)
     close_store();
 }
 
+// ---- Mail that goes through without being kept. ----
+
+enum { PASSED_SIZE = 700 * 1000, PASSED_ID = 77 };
+
+static struct passing {
+    struct store_body *body;
+    struct body_source *source;
+    uint64_t sent, read;
+    struct store_commit commit;
+} passing;
+
+static void on_passed(void *ctx)
+{
+    struct arena *arena = arena_new();
+    struct index_message m;
+    struct err err;
+    struct index *index = index_open(t.dir, &err);
+    assert_non_null(index);
+    assert_int_equal(index_get(index, PASSED_ID, arena, &m, &err), 1);
+    assert_int_equal(m.size, PASSED_SIZE);
+    assert_int_equal(m.state, RCPT_RETURNED); // the worse of the two
+    assert_int_equal(m.states[0], RCPT_RELAYED);
+    assert_true(str_eq(m.gateway, STR("up")) && m.ended_ms != 0);
+    assert_int_equal(m.event_count, 2);
+    index_close(&index);
+    arena_free(&arena);
+    stop();
+}
+
+static void on_passed_committed(struct store_commit *commit)
+{
+    assert_true(commit->ok);
+    store_index_barrier(t.store, t.loop, on_passed, NULL);
+}
+
+static void record_passed(void)
+{
+    struct envelope_rcpt rcpts[] = {{.address = STR("a@example.org")},
+                                    {.address = STR("b@example.org")}};
+    struct envelope e = {.sender = STR("me@example.net"), .count = 2, .rcpts = rcpts};
+    struct store_rcpt_result results[] = {
+        {.index = 0, .state = RCPT_RELAYED},
+        {.index = 1, .state = RCPT_RETURNED, .outcome = {.class = OUTCOME_REFUSED, .code = 550}}};
+    struct store_op ops[] = {{.kind = STORE_ACCEPT,
+                              .id = PASSED_ID,
+                              .wall_ms = clock_wall_ms(),
+                              .envelope = &e,
+                              .size = PASSED_SIZE,
+                              .results = results,
+                              .result_count = 2},
+                             {.kind = STORE_RESULT,
+                              .id = PASSED_ID,
+                              .wall_ms = clock_wall_ms(),
+                              .gateway = "up",
+                              .results = results,
+                              .result_count = 2}};
+    passing.commit = (struct store_commit){.home = t.loop, .done = on_passed_committed};
+    store_commit(t.store, &passing.commit, ops, 2);
+}
+
+static void read_passed(void *ctx)
+{
+    char bytes[9000];
+    ssize_t n;
+    while ((n = passing.source->ops->read_now(passing.source, passing.read, bytes, sizeof(bytes))) >
+           0) {
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(bytes[i], body_byte(PASSED_ID, passing.read + (size_t)i));
+        passing.read += (size_t)n;
+    }
+    if (n == -2) {
+        passing.source->ops->fetch(passing.source, passing.read, sizeof(bytes), read_passed, NULL);
+        return;
+    }
+    assert_int_equal(n, 0);
+    assert_int_equal(passing.read, PASSED_SIZE);
+    passing.source->ops->release(passing.source);
+    store_body_abort(&passing.body);
+    record_passed();
+}
+
+static void open_passed(void *ctx)
+{
+    struct err err;
+    passing.source = store_body_read(passing.body, &err);
+    if (passing.source == NULL)
+        fail_msg("%s", err.text);
+    read_passed(NULL);
+}
+
+static void send_passed(void *ctx)
+{
+    char bytes[10 * 1000];
+    struct err err;
+    if (passing.body == NULL)
+        passing.body = store_body_begin(t.store, t.loop, 0);
+    while (passing.sent < PASSED_SIZE) {
+        for (size_t i = 0; i < sizeof(bytes); i++)
+            bytes[i] = body_byte(PASSED_ID, passing.sent + i);
+        passing.sent += sizeof(bytes);
+        if (store_body_append(passing.body, bytes, sizeof(bytes), send_passed, NULL, &err) == 0)
+            return;
+    }
+    if (store_body_end(passing.body, open_passed, NULL) == 1)
+        open_passed(NULL);
+}
+
+// Its body can be read, its record is history, and nobody is given anything to do.
+static void test_passed(void **state)
+{
+    t.settings.no_index = false;
+    open_store();
+    run(send_passed);
+    close_store();
+    open_store();
+    assert_int_equal(t.adopted, 0);
+    store_close(&t.store);
+    struct buf report;
+    struct err err;
+    uint64_t damages;
+    buf_init(&report, 1 << 20);
+    assert_true(spool_check(t.dir, &report, &damages, &err));
+    assert_int_equal(damages, 0);
+    buf_free(&report);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR_LEVEL, LOG_TEXT);
@@ -1057,6 +1183,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spare_waits_for_its_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(test_body_in_a_longer_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_passed, setup, teardown),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     worker_stop_all();

@@ -361,6 +361,54 @@ def test_health_learns_from_what_passes(make, through):
     assert states["bad"] in ("resting", "probing") and states["good"] == "up"
 
 
+def test_octets_are_charged_before_the_message_goes(make, through):
+    one = make.peer()
+    w = through({"one": one.gateway(limits={"bytes_per_day": "100KiB"})})
+    w.send(big(40_000))
+    c, reply = begin(w, "b@sink.test")
+    with c:
+        assert reply.startswith(b"250 ")
+        c.say("DATA")
+        assert c.say(big(80_000) + b".\r\n").startswith(b"451 4.4.0 the allowance of gateway one")
+    assert len(one.messages) == 1
+    w.send(big(40_000))
+
+
+def test_room_at_the_gateway_is_waited_for(make, through):
+    peer = make.peer()
+    w = through({"up": peer.gateway(limits={"connections": 1})})
+    first, reply = begin(w, "b@sink.test")
+    assert reply.startswith(b"250 ")
+    second, _ = begin(w)
+    second.send(b"RCPT TO:<c@sink.test>\r\n")
+    # Nothing tells that it waits; it has no answer while the first holds the connection.
+    second.sock.settimeout(1)
+    with pytest.raises(TimeoutError):
+        second.sock.recv(1)
+    second.sock.settimeout(60)
+    with first, second:
+        first.say("DATA")
+        assert first.say(message() + b".\r\n").startswith(b"250 ")
+        assert second.reply().startswith(b"250 ")
+        second.say("DATA")
+        assert second.say(message() + b".\r\n").startswith(b"250 ")
+
+
+def test_lmtp_takes_one_recipient_at_a_time(make, through):
+    peer = make.peer(lmtp=True)
+    w = through({"up": peer.gateway()})
+    sent = message()
+    c, reply = begin(w, "b@sink.test")
+    with c:
+        assert reply.startswith(b"250 ")
+        assert c.say("RCPT TO:<c@sink.test>").startswith(b"451 4.5.3 ")
+        c.say("DATA")
+        assert c.say(sent + b".\r\n").startswith(b"250 2.0.0 kept")
+    assert peer.await_message(name_of(sent)).rcpts == ["b@sink.test"]
+    w.send(message())
+    kept(w, "delivered")
+
+
 # ---- Real servers, real clients ----
 
 def test_through_to_postfix_with_swaks(through, postfix):
