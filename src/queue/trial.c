@@ -76,8 +76,8 @@ static const struct advice advices[] = {
      "the connection broke: try again; if it stays so, ask the "
      "provider"},
     {OUTCOME_TLS, PHASE_NONE, "*certificate*",
-     "the certificate is not right for this host: check the host name of the gateway; for one of "
-     "your own authority name its file in `ca_file`"},
+     "the certificate is not right for this host: check the host name of the gateway; for one that "
+     "is self-signed, or of your own authority, name its file in `ca`"},
     {OUTCOME_TLS, PHASE_NONE, NULL,
      "no safe encryption comes about: check `tls` of the gateway (implicit on 465, required with "
      "STARTTLS on 587), and whether something in between takes it away"},

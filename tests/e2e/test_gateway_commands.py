@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import ssl
 import stat
 import subprocess
 import time
@@ -409,6 +410,16 @@ def test_test_ends_with_a_verdict_and_a_status(make, what, status, said):
     assert done.returncode == status, done.out + done.err
     assert "FAILED" in done.out and said in done.out
     assert "hush-hush" not in done.out and "aHVzaC1odXNo" not in done.out
+
+
+def test_test_names_the_key_that_trusts_a_certificate(make, certificate, ca):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    w = make.waypost({"it": {"url": f"smtp+starttls://127.0.0.1:{make.peer(tls=tls).port}"}})
+    done = w.run("gateway", "test", "it", check=76)
+    assert "name its file in `ca`" in done.out
+    w.run("gateway", "edit", "it", f"ca={ca}", check=0)
+    w.run("gateway", "test", "it", check=0)
 
 
 def test_test_through_real_servers(make, postfix, exim):
