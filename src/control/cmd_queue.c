@@ -196,7 +196,8 @@ static void list_one(struct reply *r, const struct queue_message_view *v)
     struct listing *listing = r->ctx;
     if (!in_folder(v, listing->folder))
         return;
-    listing->count++;
+    if (listing->count++ == 0 && !r->json)
+        reply_table(r, columns, NULL);
     if (r->json)
         message_json(r, v);
     else
@@ -237,8 +238,6 @@ void cmd_queue_list(struct reply *r)
     r->ctx = listing;
     if (!read_folder(r, folder, &listing->folder) || !reply_args(r, 0, 1))
         return;
-    if (!r->json)
-        reply_table(r, columns, NULL);
     queue_each(r, r->argc > 0 ? str_of(r->argv[0]) : STR(""), list_one, list_end);
 }
 

@@ -103,6 +103,11 @@ static void check_files(struct check *c)
     }
 }
 
+static const char *s_of(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 bool spool_check(const char *dir, struct buf *report, uint64_t *damages_out, struct err *err)
 {
     struct store_settings settings = {.dir = dir, .no_index = true};
@@ -117,12 +122,13 @@ bool spool_check(const char *dir, struct buf *report, uint64_t *damages_out, str
     if (ok) {
         check_files(&c);
         buf_printf(report,
-                   "%zu segments, %" PRIu64 " records with %" PRIu64
-                   " operations, %zu messages waiting (%" PRIu64 " bytes)\n"
+                   "%zu segment%s, %" PRIu64 " record%s with %" PRIu64
+                   " operation%s, %zu message%s waiting (%" PRIu64 " bytes)\n"
                    "the last run ended %s\n%" PRIu64 " damage%s found\n",
-                   count, walk.frames, c.operations, live_count(store->live),
+                   count, s_of(count), walk.frames, s_of(walk.frames), c.operations,
+                   s_of(c.operations), live_count(store->live), s_of(live_count(store->live)),
                    live_bytes(store->live), walk.clean ? "in order" : "without its end mark",
-                   c.damages, c.damages == 1 ? "" : "s");
+                   c.damages, s_of(c.damages));
     }
     *damages_out = c.damages;
     xfree(numbers);
@@ -230,8 +236,8 @@ bool spool_rebuild(const char *dir, struct buf *report, struct err *err)
     store_close(&r.store);
     loop_free(&r.loop);
     buf_printf(report,
-               "the index was made anew; %" PRIu64 " messages wait, %" PRIu64
-               " of them were moved out of damaged segments\n%s",
+               "the index was made anew; messages waiting: %" PRIu64
+               "; moved out of damaged segments: %" PRIu64 "\n%s",
                r.messages, r.moved,
                stuck ? "some could not be moved: see the log, and `spool check`\n" : "");
     return !failed;

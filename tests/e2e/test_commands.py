@@ -48,7 +48,7 @@ def test_queue_list(site):
     lines = w.run("queue", "list", check=0).out.splitlines()
     assert len(lines) == 2 and site.slow in lines[1] and "slow@sink.test" in lines[1]
     assert w.queue()[0]["id"] == site.slow
-    assert "no waiting message" in w.run("queue", "list", "*@nowhere.test", check=0).out
+    assert w.run("queue", "list", "*@nowhere.test", check=0).out == "no waiting message matches\n"
     assert site.slow in w.run("queue", "slow@*", check=0).out
 
 
@@ -120,7 +120,7 @@ def test_drop(site):
     w = site.waypost
     w.run("queue", "drop", site.slow, "--reason", "spam", check=0)
     assert w.queue() == []
-    assert "dropped by uid" in w.run("log", site.slow, check=0).out
+    assert "dropped" in w.run("log", site.slow, check=0).out
     assert w.run("queue", "drop", site.slow).returncode == 65
     w.kill()
     w.start()
@@ -481,7 +481,7 @@ def test_send_says_when_it_was_returned(site):
 def test_spool_check_finds_all_well(site):
     w = site.waypost
     w.stop()
-    w.run("spool", "check", check=0)
+    assert "1 message waiting (" in w.run("spool", "check", check=0).out
 
 
 def test_spool_rebuild_brings_the_history_back(site):
