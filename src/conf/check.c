@@ -241,6 +241,8 @@ static void check_loop(struct reader *r, struct map *taken, const struct conf_ga
     static const char *const local[] = {"127.0.0.1", "::1"};
     const struct conf_listener *l = NULL;
     struct net_addr addr = {0};
+    if (conf_gateway_is_local(g))
+        return;
     if (g->unix_path != NULL) {
         net_addr_parse(str_of(arena_printf(r->arena, "unix:%s", g->unix_path)), 0, &addr);
         l = own_listener(r, taken, &addr);
@@ -299,6 +301,12 @@ static void check_gateway(struct reader *r, struct map *taken, const struct conf
 {
     static const char *const not_direct[] = {"url", "user", "password", "auth_in_clear", NULL};
     static const char *const only_direct[] = {"port", NULL};
+    static const char *const only_pipe[] = {"arguments", "run_as", NULL};
+    static const char *const only_maildir[] = {"create", NULL};
+    static const char *const not_local[] = {"tls",       "verify",        "ca",    "user",
+                                            "password",  "auth_in_clear", "helo",  "source",
+                                            "addresses", "interface",     "socks", "socks_password",
+                                            NULL};
     const struct yaml_node *at = r->gateway_at[g->index], *source = yaml_get(at, "source");
     struct net_addr ip;
     if (strcmp(g->name, "direct") == 0) {
@@ -313,6 +321,14 @@ static void check_gateway(struct reader *r, struct map *taken, const struct conf
     if (g->kind == GATEWAY_DIRECT)
         return; // its url is missing or wrong
     refuse_keys(r, at, only_direct, "is only for `direct`; here the port stands in the url");
+    if (g->kind != GATEWAY_PIPE)
+        refuse_keys(r, at, only_pipe, "is only for a program (pipe:/path)");
+    if (g->kind != GATEWAY_MAILDIR)
+        refuse_keys(r, at, only_maildir, "is only for a maildir (maildir:///path)");
+    if (conf_gateway_is_local(g)) {
+        refuse_keys(r, at, not_local, "is not for what is on this machine");
+        return;
+    }
     if (yaml_get(at, "ca") != NULL && !g->verify)
         reader_warn(r, place(at, "ca"), "`ca` has no effect without `verify: true`");
     if (source != NULL && net_addr_parse_ip(str_of(g->host), &ip) && g->source.family != NET_NONE &&

@@ -116,10 +116,10 @@ static void check_health(struct reader *r, const struct conf_gateway *g, const s
         reader_warn(r, yaml_get(health, "probe"),
                     "to be asked every %s may look like an attack to the server; 5m is usual",
                     value_time_text(r->arena, g->health.every_ms));
-    if (g->health.depth == PROBE_AUTH && g->user == NULL && g->kind != GATEWAY_DIRECT)
+    if (g->health.depth == PROBE_AUTH && g->user == NULL && conf_gateway_is_general(g))
         reader_error(r, yaml_get(health, "depth"), "`%s` has no login to be tried; write ehlo",
                      g->name);
-    if (g->health.depth == PROBE_TLS && g->tls == TLS_OFF)
+    if (g->health.depth == PROBE_TLS && g->tls == TLS_OFF && !conf_gateway_is_local(g))
         reader_error(r, yaml_get(health, "depth"), "`%s` does without TLS; write ehlo", g->name);
 }
 

@@ -54,7 +54,13 @@ struct conf_listener {
     int64_t send_later_ms; // how far ahead a client may put the sending off; 0: not at all
 };
 
-enum conf_gateway_kind { GATEWAY_DIRECT, GATEWAY_SMTP, GATEWAY_LMTP };
+enum conf_gateway_kind {
+    GATEWAY_DIRECT,
+    GATEWAY_SMTP,
+    GATEWAY_LMTP,
+    GATEWAY_MAILDIR,
+    GATEWAY_PIPE
+};
 enum conf_tls { TLS_OFF, TLS_WANTED, TLS_REQUIRED, TLS_IMPLICIT };
 
 // A named place the machine can be on. Each kind of condition that is written must hold; of the
@@ -110,6 +116,14 @@ struct conf_gateway {
     const char *host; // name or address; "" for direct and unix
     uint16_t port;
     const char *unix_path; // LMTP or SMTP over a unix socket, else NULL
+    // GATEWAY_MAILDIR, GATEWAY_PIPE: an absolute path. Of a maildir it is a pattern, as arguments
+    // are (deliver/mailbox.h).
+    const char *path;
+    const char *const *arguments;
+    size_t argument_count;
+    const char *run_as; // user of the program; NULL: ours, which must not be root
+    bool bare;          // the program gets the message without Return-Path and Delivered-To
+    bool create;        // a maildir that is missing is made
     enum conf_tls tls;
     bool verify; // certificate chain and name (default: true with credentials or tls
                  // required/implicit)
@@ -323,5 +337,26 @@ struct conf {
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf **conf); // any thread
+// Files and programs of this machine. Like direct delivery they are for the mail that a route sends
+// there, and no way out for mail in general.
+static inline bool conf_gateway_is_local(const struct conf_gateway *g)
+{
+    return g->kind == GATEWAY_MAILDIR || g->kind == GATEWAY_PIPE;
+}
+// May mail that no route sends elsewhere go through it?
+static inline bool conf_gateway_is_general(const struct conf_gateway *g)
+{
+    return g->kind != GATEWAY_DIRECT && !conf_gateway_is_local(g);
+}
+// Has one server, with a host and a port.
+static inline bool conf_gateway_has_host(const struct conf_gateway *g)
+{
+    return conf_gateway_is_general(g) && g->unix_path == NULL;
+}
+// Where it is, for a person: the path of one on this machine, else the host.
+static inline const char *conf_gateway_place(const struct conf_gateway *g)
+{
+    return g->path != NULL ? g->path : g->unix_path != NULL ? g->unix_path : g->host;
+}
 const struct conf_gateway *conf_gateway_find(const struct conf *conf,
                                              struct str name); // NULL when unknown

@@ -31,11 +31,16 @@ static void put_text(struct buf *out, const char *text)
 
 static void put_url(struct buf *out, const struct conf_gateway *g)
 {
-    static const char *const kinds[] = {
-        [GATEWAY_DIRECT] = "direct", [GATEWAY_SMTP] = "smtp", [GATEWAY_LMTP] = "lmtp"};
+    static const char *const kinds[] = {[GATEWAY_DIRECT] = "direct",
+                                        [GATEWAY_SMTP] = "smtp",
+                                        [GATEWAY_LMTP] = "lmtp",
+                                        [GATEWAY_MAILDIR] = "maildir",
+                                        [GATEWAY_PIPE] = "pipe"};
     buf_puts(out, kinds[g->kind]);
     if (g->unix_path != NULL)
         buf_printf(out, " unix:%s", g->unix_path);
+    else if (g->path != NULL)
+        buf_printf(out, " %s", g->path);
     else if (g->kind != GATEWAY_DIRECT)
         buf_printf(out, " %s:%u", g->host, g->port);
 }
@@ -227,6 +232,7 @@ static void put_any(struct buf *out, const struct conf *conf, const struct conf_
     case CONF_TIMES:
     case CONF_ADDRESSES:
     case CONF_RANGES:
+    case CONF_WORDS:
     case CONF_GLOBS:
     case CONF_MAIL_GLOBS:
     case CONF_IPS:

@@ -94,6 +94,7 @@ const char *conf_type_words(const struct conf_key *key)
     case CONF_RANGES:
         return "a list of addresses, networks or ranges such as [10.0.0.0/8, "
                "192.168.1.40-192.168.1.47]";
+    case CONF_WORDS: return "a list of words such as [-d, \"%u\"]";
     case CONF_GLOBS: return "a list of patterns such as [\"*@example.org\"]";
     case CONF_SERVERS: return "a list of addresses such as [127.0.0.1, \"[::1]:5353\"]";
     case CONF_URL: return "a url such as smtp+starttls://user@host:587";

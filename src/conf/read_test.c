@@ -440,7 +440,7 @@ static const struct {
      "      |            ^~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: //a.example}}\n",
-     "w.yaml:1:23: error: a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://\n"
+     "w.yaml:1:23: error: a url begins with smtp://, smtp+starttls://, smtps://, lmtp://, maildir:/// or pipe:/\n"
      "    1 | gateways: {isp: {url: //a.example}}\n"
      "      |                       ^~~~~~~~~~~\n"
      "1 error\n"},
@@ -621,7 +621,7 @@ static const struct {
      "      |            ^~~~~~~~~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"me:geheim@a.example\"}}\n",
-     "w.yaml:1:24: error: a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://\n"
+     "w.yaml:1:24: error: a url begins with smtp://, smtp+starttls://, smtps://, lmtp://, maildir:/// or pipe:/\n"
      "    1 | gateways: {isp: {url: \"me:******@a.example\"}}\n"
      "      |                        ^~~~~~~~~~~~~~~~~~~\n"
      "1 error\n"},

@@ -65,6 +65,11 @@ const char *secret_read(struct reader *r, const struct yaml_node *node);
 bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml_node *node,
               struct conf_gateway *g);
 
+// The urls for this machine: maildir, pipe, sendmail. False after reader_error.
+bool local_is(struct str url);
+bool local_read(struct reader *r, const struct yaml_node *entry, const struct yaml_node *node,
+                struct conf_gateway *g);
+
 // A gateway's proxy; NULL after reader_error.
 const struct conf_socks *socks_read(struct reader *r, const struct yaml_node *entry,
                                     const struct yaml_node *node, struct conf_gateway *g);

@@ -253,6 +253,7 @@ static void json_type_of(struct json *j, const struct conf_key *key, struct aren
     case CONF_TIMES:
     case CONF_ADDRESSES:
     case CONF_RANGES:
+    case CONF_WORDS:
     case CONF_GLOBS:
     case CONF_SERVERS:
     case CONF_MAIL_GLOBS:

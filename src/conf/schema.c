@@ -483,9 +483,34 @@ const struct conf_key conf_keys[] = {
      .help =
          "Where it is: `smtp://`, `smtp+starttls://`, `smtps://`, `lmtp://`, then an optional "
          "`user@`, the host and an optional port; or `lmtp+unix:///path` and "
-         "`smtp+unix:///path`. With a user, `smtp://` means port 587 and TLS required; without, "
+         "`smtp+unix:///path`; or on this machine `maildir:///path/%u`, `pipe:/path/of/program` "
+         "and `sendmail:/path/of/sendmail`, which take only the mail that a route sends there. "
+         "With a user, `smtp://` means port 587 and TLS required; without, "
          "port 25 and TLS wanted. `smtps://` is port 465. Host and port alone mean `smtp://`. In "
          "the user, %40 stands for @, %3A for a colon."},
+    {.path = "gateways.NAME.create",
+     .type = CONF_BOOL,
+     IN_GATEWAY(create),
+     .fallback = "false",
+     .help = "Only for a maildir: one that is missing is made, in a directory that is there. "
+             "Otherwise mail for it is refused: no such mailbox."},
+    {.path = "gateways.NAME.arguments",
+     .type = CONF_WORDS,
+     AT2(conf_gateway, arguments, argument_count),
+     .unset = "none; of `sendmail:` -i -f %s -- %r",
+     .example = "[-d, \"%u\"]",
+     .help =
+         "Only for a program (`pipe:`), which is run once for each recipient, without a shell. In "
+         "an argument %u stands for the recipient's user (the local part in lower case, without "
+         "+detail), %e for the detail, %d for the domain, %r for the recipient, %s for the sender "
+         "(<> for none), %% for a percent sign. %u and %d also stand in the path of a maildir."},
+    {.path = "gateways.NAME.run_as",
+     .type = CONF_STRING,
+     IN_GATEWAY(run_as),
+     .unset = "the user Waypost runs as",
+     .example = "vmail",
+     .help = "Only for a program: the user it runs as. Needs Waypost itself to run as root, which "
+             "runs no program otherwise."},
     {.path = "gateways.NAME.tls",
      .type = CONF_ENUM,
      IN_GATEWAY(tls),
@@ -703,7 +728,8 @@ const struct conf_key conf_keys[] = {
      .fallback = "50",
      .min = 1,
      .max = 10000,
-     .help = "The most connections to it at once."},
+     .help = "The most connections to it at once; of a program, how often it runs at once, which "
+             "is 4 when nothing is said."},
     {.path = "gateways.NAME.limits.timeout",
      .type = CONF_TIME,
      IN_GATEWAY(timeout_ms),
@@ -714,7 +740,8 @@ const struct conf_key conf_keys[] = {
      .example = "20s",
      .help = "How long the server may take for each of these before it counts as dead and mail "
              "goes on to the next gateway; connecting has 30s at most. The reply to a whole "
-             "message has at least 10m all the same: given up earlier, it would arrive twice."},
+             "message has at least 10m all the same: given up earlier, it would arrive twice. Of a "
+             "program: how long it may run, 5m when nothing is said, before it is killed."},
     {.path = "gateways.NAME.limits.per_connection",
      .type = CONF_INT,
      IN_GATEWAY(per_connection),

@@ -25,6 +25,7 @@ enum conf_type {
     CONF_IP,         // struct net_addr
     CONF_ADDRESSES,  // const struct net_addr * + size_t
     CONF_RANGES,     // const struct net_range * + size_t
+    CONF_WORDS,      // const char *const * + size_t, as they are
     CONF_GLOBS,      // const char *const * + size_t
     CONF_MAIL_GLOBS, // the same over addresses: a domain alone stands for all in it
     CONF_SERVERS,    // const char *const *, ended by NULL

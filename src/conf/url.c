@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// A gateway's url: scheme://[user[:password]@]host[:port], or lmtp+unix:///path.
+// A gateway's url: scheme://[user[:password]@]host[:port], or lmtp+unix:///path, or one of those
+// for this machine (conf/local.c).
 #include "conf/reader.h"
 
 static const struct scheme {
@@ -62,7 +63,9 @@ static const struct scheme *find_scheme(struct reader *r, const struct yaml_node
         return &schemes[0];
     }
     if (!str_starts(*rest, STR("://"))) {
-        reader_error(r, node, "a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://");
+        reader_error(r, node,
+                     "a url begins with smtp://, smtp+starttls://, smtps://, lmtp://, "
+                     "maildir:/// or pipe:/");
         return NULL;
     }
     *rest = str_make(rest->ptr + 3, rest->len - 3);
@@ -211,6 +214,8 @@ bool url_read(struct reader *r, const struct yaml_node *entry, const struct yaml
               struct conf_gateway *g)
 {
     struct str rest;
+    if (local_is(node->text))
+        return local_read(r, entry, node, g);
     const struct scheme *s = find_scheme(r, node, &rest);
     if (s == NULL)
         return false;

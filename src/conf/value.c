@@ -541,6 +541,7 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
     case CONF_TIMES:
     case CONF_ADDRESSES:
     case CONF_RANGES:
+    case CONF_WORDS:
     case CONF_GLOBS:
     case CONF_MAIL_GLOBS:
     case CONF_SERVERS:

@@ -265,7 +265,7 @@ static const struct {
      "      |                  ^~~\n"
      "1 error\n"},
     {"gateways: {isp: \"me@a.example\"}\n",
-     "w.yaml:1:18: error: a url begins with smtp://, smtp+starttls://, smtps:// or lmtp://\n"
+     "w.yaml:1:18: error: a url begins with smtp://, smtp+starttls://, smtps://, lmtp://, maildir:/// or pipe:/\n"
      "    1 | gateways: {isp: \"me@a.example\"}\n"
      "      |                  ^~~~~~~~~~~~\n"
      "1 error\n"},

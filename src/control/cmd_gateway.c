@@ -54,11 +54,17 @@ static void head(struct reply *r, const struct conf_gateway *g)
         reply_line(r, "%s  to the recipients' mail exchangers, port %u", g->name, g->direct_port);
         return;
     }
+    if (conf_gateway_is_local(g)) {
+        reply_line(r, "%s  %s %s%s%s", g->name, g->kind == GATEWAY_MAILDIR ? "maildir" : "program",
+                   g->path, g->run_as != NULL ? ", run as " : "",
+                   g->run_as != NULL ? g->run_as : "");
+        return;
+    }
     char port[16] = "";
     if (g->unix_path == NULL)
         snprintf(port, sizeof(port), ":%u", g->port);
     reply_line(r, "%s  %s%s%s, %s%s%s%s", g->name, g->kind == GATEWAY_LMTP ? "LMTP " : "",
-               g->unix_path != NULL ? g->unix_path : g->host, port, tls[g->tls],
+               conf_gateway_place(g), port, tls[g->tls],
                g->verify && g->tls != TLS_OFF ? ", certificate verified" : "",
                g->user != NULL ? ", login " : "", g->user != NULL ? g->user : "");
 }

@@ -113,8 +113,7 @@ static void tell_one(const struct entry *e, const struct conf_gateway *g)
 static bool is_looked_up(const struct conf_gateway *g)
 {
     struct net_addr literal;
-    return g->enabled && g->kind != GATEWAY_DIRECT && g->unix_path == NULL &&
-           g->pinned_count == 0 && g->socks == NULL &&
+    return g->enabled && conf_gateway_has_host(g) && g->pinned_count == 0 && g->socks == NULL &&
            !net_addr_parse_ip(str_of(g->host), &literal);
 }
 

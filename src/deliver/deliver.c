@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "deliver/dial.h"
+#include "deliver/local.h"
 #include "deliver/lookup.h"
 #include "deliver/mx.h"
 #include "deliver/pool.h"
@@ -38,6 +39,7 @@ struct deliver {
     struct lookups *lookups;
     struct addresses *addresses;
     struct probes *probes;
+    struct locals *locals;
     struct link attempts;
     unsigned generation; // of connections: older ones are not kept
     struct buf key;
@@ -550,6 +552,10 @@ static void start(struct attempt *a)
 static void begin(struct deliver_job *job)
 {
     struct deliver *d = job->deliver;
+    if (conf_gateway_is_local(job->gateway)) {
+        local_submit(d->locals, job);
+        return;
+    }
     size_t room = job->room > job->count ? job->room : job->count;
     struct attempt *a = xcalloc(1, sizeof(*a) + room * sizeof(a->rcpts[0]));
     a->d = d;
@@ -647,6 +653,7 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     d->lookups = lookups_new(loop, names);
     d->addresses = addresses_new(loop, names);
     d->probes = probes_new(loop, names);
+    d->locals = locals_new(loop);
     list_init(&d->attempts);
     buf_init(&d->key, LIMIT_CONFIG_FILE);
     buf_init(&d->spare, TRANSCRIPT);
@@ -671,6 +678,7 @@ void deliver_free(struct deliver **deliver)
         }
         finish_local(a, "shutting down");
     }
+    locals_free(&d->locals);
     probes_free(&d->probes); // while what they use is there
     lookups_free(&d->lookups);
     addresses_free(&d->addresses);

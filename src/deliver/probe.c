@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "deliver/addresses.h"
 #include "deliver/lookup.h"
+#include "deliver/sink.h"
 #include "deliver/way.h"
+
+#include "sys/worker.h"
 
 #include <stdio.h>
 
@@ -275,6 +278,49 @@ static void on_mx(void *ctx, const struct mx_answer *answer)
     connect_host(w);
 }
 
+// ---- What is on this machine ----
+
+// Looked at by a worker, from whom the probe comes home.
+struct look {
+    struct work work; // first
+    struct deliver_probe *p;
+    struct err err;
+    bool good;
+};
+
+static void look(struct work *w)
+{
+    struct look *l = (struct look *)w;
+    const struct conf_gateway *g = l->p->gateway;
+    l->good = g->kind == GATEWAY_MAILDIR ? maildir_look(g, &l->err) : program_look(g, &l->err);
+}
+
+static void on_looked(struct work *w)
+{
+    struct look *l = (struct look *)w;
+    struct deliver_probe *p = l->p;
+    p->outcome = (struct outcome){.class = l->good ? OUTCOME_OK : OUTCOME_BUSY,
+                                  .phase = l->good ? PHASE_NONE : PHASE_CONNECT};
+    snprintf(p->outcome.where, sizeof(p->outcome.where), "%s", p->gateway->path);
+    snprintf(p->outcome.text, sizeof(p->outcome.text), "%s",
+             l->good ? "it can take mail" : l->err.text);
+    snprintf(p->facts, sizeof(p->facts), "%.190s", p->gateway->path);
+    xfree(l);
+    p->done(p);
+}
+
+static void look_at_local(struct deliver_probe *p)
+{
+    struct look *l = xcalloc(1, sizeof(*l));
+    l->p = p;
+    l->work.home = p->home;
+    l->work.work = look;
+    l->work.done = on_looked;
+    p->connect_ms = p->tls_ms = p->ehlo_ms = p->auth_ms = -1;
+    buf_init(&p->transcript, TRANSCRIPT);
+    worker_submit(&l->work);
+}
+
 static void on_submitted(struct post *post)
 {
     struct deliver_probe *p = (struct deliver_probe *)post;
@@ -306,6 +352,10 @@ static void on_submitted(struct post *post)
 void deliver_probe(struct deliver *d, struct deliver_probe *p)
 {
     p->deliver = d;
+    if (conf_gateway_is_local(p->gateway)) {
+        look_at_local(p);
+        return;
+    }
     p->post.run = on_submitted;
     loop_post(deliver_loop(d), &p->post);
 }

@@ -65,8 +65,13 @@ static void say_gateway(const struct conf *conf, const struct conf_gateway *g, b
                others ? "; only where a route names it" : "");
         return;
     }
-    printf("  %-14s %s%s", g->name, g->kind == GATEWAY_LMTP ? "LMTP " : "",
-           g->unix_path != NULL ? g->unix_path : g->host);
+    if (conf_gateway_is_local(g)) {
+        printf("  %-14s %s %s on this machine; only where a route names it%s\n", g->name,
+               g->kind == GATEWAY_MAILDIR ? "maildir" : "program", g->path,
+               g->enabled ? "" : "  DISABLED");
+        return;
+    }
+    printf("  %-14s %s%s", g->name, g->kind == GATEWAY_LMTP ? "LMTP " : "", conf_gateway_place(g));
     if (g->unix_path == NULL)
         printf(":%u", g->port);
     printf("  %s%s%s%s, priority %d", tls[g->tls],
@@ -88,7 +93,7 @@ static size_t enabled_gateways(const struct conf *conf)
 {
     size_t n = 0;
     for (size_t i = 0; i < conf->gateway_count; i++)
-        n += conf->gateways[i].kind != GATEWAY_DIRECT && conf->gateways[i].enabled;
+        n += conf_gateway_is_general(&conf->gateways[i]) && conf->gateways[i].enabled;
     return n;
 }
 

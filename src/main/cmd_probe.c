@@ -82,7 +82,7 @@ static void add_target(struct run *run, struct host *h, const struct conf_gatewa
     struct target *t = &h->targets[h->count++];
     t->run = run;
     t->gateway = *g;
-    t->gateway.host = g->unix_path != NULL ? g->host : h->name;
+    t->gateway.host = conf_gateway_has_host(g) ? h->name : g->host;
     t->gateway.user = NULL; // no login: `waypost gateway test` does that
 }
 
@@ -106,9 +106,9 @@ static void add_gateways(struct run *run)
 {
     for (size_t i = 0; i < run->conf->gateway_count; i++) {
         const struct conf_gateway *g = &run->conf->gateways[i];
-        if (g->kind == GATEWAY_DIRECT || !g->enabled)
+        if (!conf_gateway_is_general(g) || !g->enabled)
             continue;
-        struct host *h = add_host(run, g->unix_path != NULL ? g->unix_path : g->host, g->name);
+        struct host *h = add_host(run, conf_gateway_place(g), g->name);
         if (h == NULL)
             return;
         add_target(run, h, g);
@@ -160,8 +160,7 @@ static void end_one(struct run *run)
 static void on_done(struct deliver_probe *p)
 {
     struct target *t = p->ctx;
-    diagnose(p, t->gateway.host[0] != '\0' ? t->gateway.host : t->gateway.unix_path,
-             t->gateway.port, &t->result);
+    diagnose(p, conf_gateway_place(&t->gateway), t->gateway.port, &t->result);
     end_one(t->run);
 }
 

@@ -269,7 +269,7 @@ static void ready(struct server *s)
     char gateways[200];
     size_t n = 0, disabled = 0;
     for (size_t i = 0; i < s->conf->gateway_count; i++) {
-        bool gateway = s->conf->gateways[i].kind != GATEWAY_DIRECT;
+        bool gateway = conf_gateway_is_general(&s->conf->gateways[i]);
         n += gateway && s->conf->gateways[i].enabled;
         disabled += gateway && !s->conf->gateways[i].enabled;
     }
@@ -304,7 +304,10 @@ static bool start(struct server *s, struct err *err)
     s->control = control_new(s->conf, &parts, err);
     if (s->control == NULL)
         return false;
-    if (!host_harden(err))
+    bool programs = false;
+    for (size_t i = 0; i < s->conf->gateway_count; i++)
+        programs = programs || s->conf->gateways[i].kind == GATEWAY_PIPE;
+    if (!host_harden(programs, err))
         log_warn("hardening", 0, "%s", err->text);
     return true;
 }

@@ -176,10 +176,11 @@ bool queue_detour_set(struct queue *q, struct str provider, const char *gateway,
         return true;
     }
     const struct conf_gateway *g = conf_gateway_find(q->conf, str_of(gateway));
-    if (g == NULL || g->kind == GATEWAY_DIRECT || !is_name(provider)) {
+    if (g == NULL || !conf_gateway_is_general(g) || !is_name(provider)) {
         err_set(err,
                 g == NULL                   ? "there is no gateway %s"
                 : g->kind == GATEWAY_DIRECT ? "%s is direct delivery, which is no detour"
+                : conf_gateway_is_local(g)  ? "%s is on this machine, and leads to no other server"
                                             : "a provider is the end of a host name, not %s",
                 is_name(provider) || g == NULL ? gateway : "that");
         return false;

@@ -84,7 +84,7 @@ const char *queue_pick_next(struct queue *q, const char *who, struct err *err)
     size_t n = q->conf->gateway_count, at = from != NULL ? from->index : n - 1;
     for (size_t i = 1; i <= n; i++) {
         const struct conf_gateway *g = &q->conf->gateways[(at + i) % n];
-        if (!g->enabled || g->kind == GATEWAY_DIRECT)
+        if (!g->enabled || !conf_gateway_is_general(g))
             continue;
         return queue_pick(q, str_of(g->name), who, err) ? g->name : NULL;
     }

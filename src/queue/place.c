@@ -20,7 +20,7 @@
 static bool in_subnet(const struct queue *q, const struct conf_gateway *g)
 {
     struct net_addr literal;
-    if (q->where == NULL || g->kind == GATEWAY_DIRECT || g->unix_path != NULL)
+    if (q->where == NULL || !conf_gateway_has_host(g))
         return false;
     for (size_t i = 0; i < g->pinned_count; i++)
         if (watch_in_subnet(q->where, &g->pinned[i], &q->conf->choice))

@@ -86,6 +86,8 @@ static const struct advice advices[] = {
     {OUTCOME_REPUTATION, PHASE_NONE, NULL,
      "our address is not welcome there: send through a gateway with a login instead, or have the "
      "address taken off the list the reply names"},
+    {OUTCOME_BUSY, PHASE_CONNECT, NULL,
+     "what it is on this machine cannot be used as it is: see what is said of it"},
     {OUTCOME_BUSY, PHASE_NONE, NULL, "the server asks to come again later: it works, but not now"},
     {OUTCOME_REFUSED, PHASE_RCPT, NULL,
      "the server refuses this recipient: check the address; if it is right, the account may not "
@@ -112,6 +114,8 @@ static const char *verdict_of(const struct trial_run *r)
     const struct outcome *o = &r->t->outcome;
     if (o->class != OUTCOME_OK)
         return advise(o);
+    if (r->t->rcpt.len == 0 && conf_gateway_is_local(r->gateway))
+        return "it is there and can take mail";
     if (r->t->rcpt.len == 0)
         return r->t->depth == PROBE_AUTH && r->gateway->user != NULL
                    ? "it answers and takes our login"

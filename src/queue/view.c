@@ -105,7 +105,7 @@ static void view_address(struct queue *q, const struct conf_gateway *g,
 {
     struct net_addr literal;
     const struct whereabouts *w = &q->whereabouts[g->index];
-    if (g->kind == GATEWAY_DIRECT || g->unix_path != NULL)
+    if (!conf_gateway_has_host(g))
         return;
     if (g->pinned_count > 0)
         net_addr_format_ip(&g->pinned[0], v->address);

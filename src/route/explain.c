@@ -217,6 +217,8 @@ static const char *left_out(const struct plan_input *in, const struct plan_chain
         return "not named in this route";
     if (in->conf->gateways[gateway].kind == GATEWAY_DIRECT)
         return "direct delivery is not used beside gateways unless a route names it";
+    if (conf_gateway_is_local(&in->conf->gateways[gateway]))
+        return "it takes only the mail that a route sends there";
     if (!choice->automatic)
         return is_picked(in) ? "another one is picked by hand (choice.automatic: false)"
                              : "only what is picked by hand, and the fallback (choice.automatic: "

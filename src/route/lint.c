@@ -311,7 +311,7 @@ static bool in_default(const struct conf *conf, uint32_t gateway)
         if (conf->gateways[i].fallback && conf->gateways[i].enabled)
             return i == gateway;
         if (first == UINT32_MAX && conf->gateways[i].enabled &&
-            conf->gateways[i].kind != GATEWAY_DIRECT)
+            conf_gateway_is_general(&conf->gateways[i]))
             first = i;
     }
     return gateway == first;
@@ -346,6 +346,10 @@ static void lint_gateway(struct lint *l, uint32_t i, bool default_reached, const
     else if (!default_reached)
         found(l, g->line, label, "name it in a route, or narrow the route that takes all mail",
               "it is never used: no route names it, and the routes leave no mail to the choice");
+    else if (conf_gateway_is_local(g))
+        found(l, g->line, label, "name it in a route",
+              "it is never used: no route names it, and what is on this machine takes no other "
+              "mail");
     else if (!in_default(conf, i))
         found(l, g->line, label, "name it in a route, or change `choice`",
               "it is used only when it is picked by hand: no route names it, and it is not the "

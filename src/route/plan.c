@@ -226,7 +226,7 @@ static uint32_t fallback_gateway(const struct plan_input *in)
         const struct conf_gateway *g = &in->conf->gateways[i];
         if (g->fallback && g->enabled)
             return i;
-        if (first == UINT32_MAX && g->kind != GATEWAY_DIRECT && g->enabled &&
+        if (first == UINT32_MAX && conf_gateway_is_general(g) && g->enabled &&
             !bound_elsewhere(in, g))
             first = i;
     }
@@ -311,13 +311,13 @@ static void default_chain(const struct plan_input *in, struct plan_chain *c)
     size_t n = 0;
     uint32_t direct = UINT32_MAX, others = 0, fallback = fallback_gateway(in);
     for (uint32_t i = 0; i < in->conf->gateway_count; i++) {
-        bool is_direct = in->conf->gateways[i].kind == GATEWAY_DIRECT;
-        if (is_direct)
+        bool general = conf_gateway_is_general(&in->conf->gateways[i]);
+        if (in->conf->gateways[i].kind == GATEWAY_DIRECT)
             direct = i;
-        else
-            others++;
-        // Direct delivery is a choice of its own beside gateways: only by hand or as the fallback.
-        if (is_direct && i != picked(in) && !in->conf->gateways[i].fallback)
+        others += general;
+        // Direct delivery and what is on this machine are choices of their own beside gateways:
+        // only by hand or as the fallback.
+        if (!general && i != picked(in) && !in->conf->gateways[i].fallback)
             continue;
         if (n == PLAN_CHAIN || !seat_of(in, i, fallback, &seat))
             continue;
@@ -453,7 +453,7 @@ const char *plan_state_name(enum plan_state state)
 // Reached without any network. A captive portal lets nothing else through either.
 static bool is_local(const struct conf_gateway *g)
 {
-    if (g->unix_path != NULL)
+    if (g->unix_path != NULL || conf_gateway_is_local(g))
         return true;
     if (g->kind == GATEWAY_DIRECT || g->socks != NULL || g->host == NULL)
         return false;

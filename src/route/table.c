@@ -186,7 +186,7 @@ static void say_names(const struct conf *conf, bool bound, struct buf *out)
     const char *sep = "";
     for (size_t i = 0; i < conf->gateway_count; i++) {
         const struct conf_gateway *g = &conf->gateways[i];
-        if (g->kind == GATEWAY_DIRECT || (g->networks != 0) != bound || !g->enabled)
+        if (!conf_gateway_is_general(g) || (g->networks != 0) != bound || !g->enabled)
             continue;
         buf_printf(out, "%s%s", sep, g->name);
         sep = ", ";
@@ -201,7 +201,7 @@ static bool has(const struct conf *conf, bool bound)
 {
     for (size_t i = 0; i < conf->gateway_count; i++) {
         const struct conf_gateway *g = &conf->gateways[i];
-        if (g->kind != GATEWAY_DIRECT && g->enabled && (g->networks != 0) == bound)
+        if (conf_gateway_is_general(g) && g->enabled && (g->networks != 0) == bound)
             return true;
     }
     return false;
@@ -215,8 +215,8 @@ static void say_by_priority(const struct conf *conf, struct buf *out)
         int64_t next = INT64_MAX;
         for (size_t i = 0; i < conf->gateway_count; i++) {
             const struct conf_gateway *g = &conf->gateways[i];
-            if (g->kind != GATEWAY_DIRECT && g->enabled && g->networks == 0 && g->priority > last &&
-                g->priority < next)
+            if (conf_gateway_is_general(g) && g->enabled && g->networks == 0 &&
+                g->priority > last && g->priority < next)
                 next = g->priority;
         }
         if (next == INT64_MAX)
@@ -224,7 +224,8 @@ static void say_by_priority(const struct conf *conf, struct buf *out)
         bool first = true;
         for (size_t i = 0; i < conf->gateway_count; i++) {
             const struct conf_gateway *g = &conf->gateways[i];
-            if (g->kind == GATEWAY_DIRECT || !g->enabled || g->networks != 0 || g->priority != next)
+            if (!conf_gateway_is_general(g) || !g->enabled || g->networks != 0 ||
+                g->priority != next)
                 continue;
             buf_printf(out, "%s%s", first ? sep : " or ", g->name);
             first = false;
@@ -241,7 +242,7 @@ static const char *fallback_name(const struct conf *conf)
         const struct conf_gateway *g = &conf->gateways[i];
         if (g->fallback && g->enabled)
             return g->name;
-        if (first == NULL && g->enabled && g->kind != GATEWAY_DIRECT)
+        if (first == NULL && g->enabled && conf_gateway_is_general(g))
             first = g->name;
     }
     return first;
@@ -254,7 +255,7 @@ static void say_default(const struct conf *conf, struct buf *out)
     if (!has(conf, true) && !has(conf, false)) {
         bool none = true;
         for (size_t i = 0; i < conf->gateway_count; i++)
-            none = none && conf->gateways[i].kind == GATEWAY_DIRECT;
+            none = none && !conf_gateway_is_general(&conf->gateways[i]);
         buf_puts(out, none ? "direct to the recipients' own servers."
                            : "nowhere and waits: every gateway is disabled.");
         return;

@@ -830,6 +830,15 @@ void dir_list_free(char ***names)
     *names = NULL;
 }
 
+static void (*renamed_fn)(void *ctx, const char *to);
+static void *renamed_ctx;
+
+void world_on_rename(void (*renamed)(void *ctx, const char *to), void *ctx)
+{
+    renamed_fn = renamed;
+    renamed_ctx = ctx;
+}
+
 bool path_rename(const char *from, const char *to, struct err *err)
 {
     SIM_CALL;
@@ -853,6 +862,8 @@ bool path_rename(const char *from, const char *to, struct err *err)
     struct inode *inode = e->inode;
     dir_change(to_dir, to_name, inode, group);
     dir_change(from_dir, from_name, NULL, group);
+    if (renamed_fn != NULL && SIM_CALLER == SIM_DAEMON)
+        renamed_fn(renamed_ctx, to);
     return true;
 }
 
@@ -871,6 +882,15 @@ bool path_remove(const char *path, struct err *err)
         return failed(err, ENOTEMPTY, "remove", path);
     dir_change(dir, name, NULL, ++next_group);
     return true;
+}
+
+bool path_may(const char *path, enum path_use use, struct err *err)
+{
+    SIM_CALL;
+    int code;
+    if (use == PATH_RUN || find(path, &code) != NULL) // programs are the driver's, not of this disk
+        return true;
+    return failed(err, code, "use", path);
 }
 
 bool path_exists(const char *path)

@@ -34,6 +34,12 @@ void worker_submit(struct work *w)
     loop_post(pool, &w->post);
 }
 
+bool worker_cancel(struct work *w)
+{
+    SIM_CALL;
+    return false; // what was posted comes
+}
+
 void worker_stop_all(void)
 {
     SIM_CALL;

@@ -161,6 +161,8 @@ uint64_t world_disk_calls(enum world_disk_op op);
 void world_disk_limit(uint64_t bytes); // ENOSPC beyond; UINT64_MAX: none
 uint64_t world_disk_used(void);
 void world_lose_syncs(bool lose); // file_sync and dir_sync do nothing and report success
+// Told of each file that the daemon renamed.
+void world_on_rename(void (*renamed)(void *ctx, const char *to), void *ctx);
 // The driver's own hand on the disk: durable at once.
 void world_disk_mkdirs(const char *path);
 void world_disk_put(const char *path, const void *bytes, size_t len);
@@ -171,6 +173,16 @@ bool world_disk_get(const char *path, struct buf *out);
 void world_set_host(const char *name); // host_name()
 // Answers command_output; NULL: it fails.
 void world_on_command(const char *(*answer)(void *ctx, const char *command), void *ctx);
+// What a program does that the daemon ran: asked when all of its input was read. Comes filled with
+// success at once.
+struct world_program {
+    int status, signal; // as in process_end
+    int64_t takes_ms;
+    const char *output;
+};
+void world_on_program(void (*run)(void *ctx, const char *const *argv, const char *const *env,
+                                  struct str input, struct world_program *out),
+                      void *ctx);
 // A line into the log, marked as the driver's.
 void world_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void world_print_log(FILE *to); // the last lines, with virtual time

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
-// Simulated SMTP servers that do as the story tells them.
+// Simulated SMTP servers that do as the story tells them, and what stands in for maildirs and
+// programs of this machine.
 #include "simulate/servers.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
@@ -40,6 +41,10 @@ struct server {
     int64_t slow_ms;              // before each answer
     unsigned limit, now;          // connections at once; 0: any number
     unsigned mails, connections;
+    // On this machine; NULL: a server. What a program ends with and prints.
+    char *path;
+    int exit;
+    char *says;
     struct listener *listener;
 };
 // Another name for a server: two gateways may be accounts on one.
@@ -274,11 +279,15 @@ static void on_accepted(void *ctx, struct stream *stream)
         answer(s, AT_GREETING, text);
 }
 
+static struct server *find(struct str name);
+
 // ---- Who is reached from where ----
 
 static struct server *server_at(const struct net_addr *addr)
 {
     for (struct server *v = all.servers; v != NULL; v = v->next) {
+        if (v->path != NULL)
+            continue;
         if (v->addr.family == NET_UNIX || addr->family == NET_UNIX) {
             if (v->addr.family == addr->family && strcmp(v->addr.path, addr->path) == 0)
                 return v;
@@ -336,6 +345,85 @@ static void decide(void *ctx, const struct net_addr *from, const struct net_addr
                                                    : WORLD_LINK_BLACKHOLE;
 }
 
+// ---- On this machine ----
+
+static void make_boxes(const struct server *v, const struct yaml_node *names)
+{
+    const char *word = v->path != NULL ? strstr(v->path, "%u") : NULL;
+    char path[600];
+    for (const struct yaml_node *n = story_first(names); n != NULL && word != NULL;
+         n = story_next(names, n)) {
+        snprintf(path, sizeof(path), "%.*s%.*s%s", (int)(word - v->path), v->path, STR_FMT(n->text),
+                 word + 2);
+        world_disk_mkdirs(path);
+    }
+}
+
+// Of the header, behind `begin`, up to `end`.
+static struct str field(struct str text, const char *begin, char end)
+{
+    const char *body = memmem(text.ptr, text.len, "\n\n", 2);
+    size_t header = body != NULL ? (size_t)(body - text.ptr) : text.len;
+    const char *at = memmem(text.ptr, header, begin, strlen(begin));
+    if (at == NULL)
+        return STR("");
+    at += strlen(begin);
+    struct str rest = str_make(at, text.len - (size_t)(at - text.ptr));
+    return str_make(at, str_find(rest, end));
+}
+
+static void keep(struct server *v, struct str rcpt, struct str sender, struct str text)
+{
+    char to[300], from[300], number[16];
+    snprintf(to, sizeof(to), "%.*s", STR_FMT(rcpt));
+    snprintf(from, sizeof(from), "%.*s", STR_FMT(sender));
+    snprintf(number, sizeof(number), "%.*s", STR_FMT(field(text, "Message-ID: <story-", '@')));
+    v->mails++;
+    all.stored(all.ctx, v->name, to, (unsigned)strtoul(number, NULL, 10), from);
+}
+
+static void on_renamed(void *ctx, const char *to)
+{
+    for (struct server *v = all.servers; v != NULL; v = v->next) {
+        size_t len = v->path != NULL ? strcspn(v->path, "%") : 0;
+        struct buf text;
+        if (len == 0 || strncmp(to, v->path, len) != 0 || strstr(to, "/new/") == NULL)
+            continue;
+        buf_init(&text, 64 * 1024 * 1024);
+        if (world_disk_get(to, &text))
+            keep(v, field(buf_str(&text), "Delivered-To: ", '\n'),
+                 field(buf_str(&text), "Return-Path: <", '>'), buf_str(&text));
+        buf_free(&text);
+    }
+}
+
+static struct str variable(const char *const *env, const char *name)
+{
+    size_t len = strlen(name);
+    for (; *env != NULL; env++)
+        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+            return str_of(*env + len + 1);
+    return STR("");
+}
+
+static void on_program(void *ctx, const char *const *argv, const char *const *env, struct str input,
+                       struct world_program *out)
+{
+    struct server *v = find(variable(env, "GATEWAY"));
+    struct str rcpt = variable(env, "RECIPIENT");
+    if (v == NULL)
+        return;
+    v->connections++;
+    bool meant = v->only == NULL || str_glob(str_of(v->only), rcpt);
+    out->status = meant ? v->exit : 0;
+    out->output = meant ? v->says : NULL;
+    out->takes_ms = v->slow_ms;
+    if (v->being == IS_LOSING)
+        out->signal = 9;
+    if (out->status == 0)
+        keep(v, rcpt, variable(env, "SENDER"), input);
+}
+
 // ---- Their making ----
 
 static void traits(struct server *v, const struct yaml_node *map)
@@ -369,6 +457,13 @@ static void traits(struct server *v, const struct yaml_node *map)
             v->no_tls = strcmp(text, "no") == 0;
         } else if (str_eq(key, STR("login"))) {
             v->no_login = strcmp(text, "no") == 0;
+        } else if (str_eq(key, STR("exit"))) {
+            v->exit = (int)strtoul(text, NULL, 10);
+        } else if (str_eq(key, STR("says"))) {
+            xfree(v->says);
+            v->says = xstrdup(text);
+        } else if (str_eq(key, STR("boxes"))) {
+            make_boxes(v, n);
         } else if (str_eq(key, STR("limit"))) {
             v->limit = (unsigned)strtoul(text, NULL, 10);
         }
@@ -385,6 +480,25 @@ static struct server *find(struct str name)
         if (str_ieq(str_of(a->name), name))
             return a->server;
     return NULL;
+}
+
+static void add_local(const struct conf_gateway *g)
+{
+    struct server *v = xcalloc(1, sizeof(*v));
+    size_t base = strcspn(g->path, "%");
+    char path[600];
+    v->name = xstrdup(g->name);
+    v->path = xstrdup(g->path);
+    v->next = all.servers;
+    all.servers = v;
+    snprintf(path, sizeof(path), "%.*s", (int)base, g->path);
+    if (g->kind == GATEWAY_MAILDIR && strrchr(path, '/') != path) {
+        *strrchr(path, '/') = '\0';
+        world_disk_mkdirs(path);
+    }
+    for (struct story_server *s = all.story->servers; s != NULL; s = s->next)
+        if (strcasecmp(s->name, g->name) == 0)
+            traits(v, s->traits);
 }
 
 static void name_it(const char *name, struct server *v)
@@ -430,6 +544,10 @@ void servers_for_conf(const struct conf *conf)
         struct server *same = NULL;
         if (g->kind == GATEWAY_DIRECT || find(str_of(g->name)) != NULL)
             continue;
+        if (conf_gateway_is_local(g)) {
+            add_local(g);
+            continue;
+        }
         if (g->unix_path != NULL) {
             addr.family = NET_UNIX;
             snprintf(addr.path, sizeof(addr.path), "%s", g->unix_path);
@@ -438,8 +556,7 @@ void servers_for_conf(const struct conf *conf)
         } else {
             // Another gateway on the same host?
             for (size_t k = 0; k < i && same == NULL; k++)
-                if (conf->gateways[k].kind != GATEWAY_DIRECT &&
-                    conf->gateways[k].unix_path == NULL &&
+                if (conf_gateway_has_host(&conf->gateways[k]) &&
                     strcasecmp(conf->gateways[k].host, g->host) == 0 &&
                     conf->gateways[k].port == g->port)
                     same = find(str_of(conf->gateways[k].name));
@@ -570,6 +687,8 @@ void servers_new(const struct story *story, server_stored *stored, void *ctx)
     all.ctx = ctx;
     all.identity = tls_server_self_signed("story", &err);
     world_on_connect(decide, NULL);
+    world_on_program(on_program, NULL);
+    world_on_rename(on_renamed, NULL);
 }
 
 void servers_free(void)
@@ -582,6 +701,8 @@ void servers_free(void)
         for (int p = 0; p < PHASES; p++)
             xfree(v->reply[p]);
         xfree(v->only);
+        xfree(v->path);
+        xfree(v->says);
         xfree(v->name);
         xfree(v);
     }

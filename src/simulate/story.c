@@ -13,9 +13,9 @@ struct verb_words {
     bool scalar, map, list; // forms it may have
     const char *keys[20];
 };
-static const char *const server_keys[] = {"is",   "greeting", "ehlo",  "auth",  "mail",
-                                          "rcpt", "data",     "final", "only",  "from",
-                                          "slow", "tls",      "login", "limit", NULL};
+static const char *const server_keys[] = {"is",    "greeting", "ehlo", "auth", "mail",  "rcpt",
+                                          "data",  "final",    "only", "from", "slow",  "tls",
+                                          "login", "limit",    "exit", "says", "boxes", NULL};
 static const struct verb_words verbs[VERBS] = {
     [VERB_LINKS] = {"links", false, true, false, {NULL}},
     [VERB_CONNECTION] = {"connection",

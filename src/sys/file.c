@@ -389,6 +389,28 @@ bool path_remove(const char *path, struct err *err)
     return false;
 }
 
+bool path_may(const char *path, enum path_use use, struct err *err)
+{
+    static const int modes[] = {
+        [PATH_SEARCH] = X_OK, [PATH_WRITE] = W_OK | X_OK, [PATH_RUN] = X_OK};
+    struct stat st;
+    int rc = stat(path, &st);
+    bool kind = rc == 0 && (use == PATH_RUN ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode));
+    if (kind && faccessat(AT_FDCWD, path, modes[use], AT_EACCESS) == 0)
+        return true;
+    if (rc == 0 && !kind) {
+        err_set(err, "%s is no %s", path, use == PATH_RUN ? "program" : "directory");
+        err->code = use == PATH_RUN ? EACCES : ENOTDIR;
+    } else {
+        err_sys(err, errno, "%s cannot be %s as user %u", path,
+                use == PATH_RUN     ? "run"
+                : use == PATH_WRITE ? "written to"
+                                    : "used",
+                (unsigned)geteuid());
+    }
+    return false;
+}
+
 bool path_exists(const char *path)
 {
     struct stat st;

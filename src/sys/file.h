@@ -77,6 +77,9 @@ char *path_real(const char *path, struct err *err);
 bool path_rename(const char *from, const char *to, struct err *err);
 bool path_remove(const char *path, struct err *err); // fine when it does not exist
 bool path_exists(const char *path);
+// May this process use it so? False with err when not, or when it is not there.
+enum path_use { PATH_SEARCH, PATH_WRITE, PATH_RUN }; // a directory, a directory, a program
+bool path_may(const char *path, enum path_use use, struct err *err);
 bool disk_free(const char *path, uint64_t *bytes_out, uint64_t *inodes_out, struct err *err);
 bool path_stat(const char *path, struct path_facts *facts_out,
                struct err *err); // of a link, the link itself

@@ -191,10 +191,10 @@ int host_passed_socket(const struct net_addr *at)
     return fcntl(best, F_DUPFD_CLOEXEC, 0);
 }
 
-bool host_harden(struct err *err)
+bool host_harden(bool runs_programs, struct err *err)
 {
     struct rlimit none = {0, 0};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    if (!runs_programs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         err_sys(err, errno, "cannot give up gaining privileges");
         return false;
     }
@@ -211,7 +211,7 @@ bool host_harden(struct err *err)
     return true;
 }
 
-static bool find_user(const char *user, uid_t *uid_out, gid_t *gid_out, struct err *err)
+bool host_user(const char *user, uint32_t *uid_out, uint32_t *gid_out, struct err *err)
 {
     char text[4096];
     struct passwd entry, *found = NULL;
@@ -234,7 +234,7 @@ bool host_give(const char *path, const char *user, struct err *err)
     gid_t gid;
     if (user == NULL || geteuid() != 0)
         return true;
-    if (!find_user(user, &uid, &gid, err))
+    if (!host_user(user, &uid, &gid, err))
         return false;
     if (lchown(path, uid, gid) == 0)
         return true;
@@ -248,7 +248,7 @@ bool host_become(const char *user, struct err *err)
     gid_t gid;
     if (user == NULL)
         return true;
-    if (!find_user(user, &uid, &gid, err))
+    if (!host_user(user, &uid, &gid, err))
         return false;
     if (geteuid() == uid && getuid() == uid)
         return true; // also: started by a service manager as that user
@@ -270,6 +270,16 @@ bool host_become(const char *user, struct err *err)
         return false;
     }
     return true;
+}
+
+bool host_unprivileged(struct err *err)
+{
+    if (geteuid() != 0)
+        return true;
+    err_set(err,
+            "this is not done as root; name an ordinary user (`user`, or `run_as` of a program)");
+    err->code = EPERM;
+    return false;
 }
 
 uint32_t host_uid(void)

@@ -153,7 +153,7 @@ static void look_for_passed_sockets(void)
 static void harden_and_look(void)
 {
     struct err err;
-    bool good = host_harden(&err) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+    bool good = host_harden(false, &err) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
 #ifndef __SANITIZE_ADDRESS__
     good = good && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0;
 #endif

@@ -18,14 +18,18 @@
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t ready;
+    pthread_cond_t ended; // some work was posted home
     struct work *first;
     struct work **end; // where the next one is linked, NULL before the first use
     pthread_t threads[WORKER_THREADS];
+    const struct work *running[WORKER_THREADS]; // only to be compared
     int thread_count;
     int queued;
     int idle; // includes those that were woken but do not run yet
     bool stopping;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .ready = PTHREAD_COND_INITIALIZER};
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .ready = PTHREAD_COND_INITIALIZER,
+          .ended = PTHREAD_COND_INITIALIZER};
 
 static void run_done(struct post *post)
 {
@@ -36,6 +40,7 @@ _Static_assert(offsetof(struct work, post) == 0, "a work is posted as its first 
 
 static void *thread_main(void *arg)
 {
+    const struct work **running = arg;
     pthread_setname_np(pthread_self(), "worker");
     pthread_mutex_lock(&pool.lock);
     for (;;) {
@@ -51,11 +56,14 @@ static void *thread_main(void *arg)
         pool.queued--;
         if (pool.first == NULL)
             pool.end = &pool.first;
+        *running = w;
         pthread_mutex_unlock(&pool.lock);
         w->work(w);
         w->post.run = run_done;
         loop_post(w->home, &w->post);
         pthread_mutex_lock(&pool.lock);
+        *running = NULL;
+        pthread_cond_broadcast(&pool.ended);
     }
     pthread_mutex_unlock(&pool.lock);
     return NULL;
@@ -63,7 +71,8 @@ static void *thread_main(void *arg)
 
 static void add_thread(void)
 {
-    int rc = thread_start(&pool.threads[pool.thread_count], thread_main, NULL);
+    int rc = thread_start(&pool.threads[pool.thread_count], thread_main,
+                          &pool.running[pool.thread_count]);
     if (rc == 0) {
         pool.thread_count++;
     } else if (pool.thread_count == 0) {
@@ -86,6 +95,34 @@ void worker_submit(struct work *w)
         add_thread();
     pthread_cond_signal(&pool.ready);
     pthread_mutex_unlock(&pool.lock);
+}
+
+static bool is_running(const struct work *w)
+{
+    for (int i = 0; i < pool.thread_count; i++)
+        if (pool.running[i] == w)
+            return true;
+    return false;
+}
+
+bool worker_cancel(struct work *w)
+{
+    bool waited = false;
+    pthread_mutex_lock(&pool.lock);
+    struct work **at = &pool.first;
+    while (*at != NULL && *at != w)
+        at = &(*at)->next;
+    if (*at == w) {
+        *at = w->next;
+        if (pool.end == &w->next)
+            pool.end = at;
+        pool.queued--;
+        waited = true;
+    }
+    while (!waited && is_running(w))
+        pthread_cond_wait(&pool.ended, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+    return waited;
 }
 
 void worker_stop_all(void)

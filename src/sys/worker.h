@@ -16,6 +16,9 @@ struct work {
     void (*done)(struct work *w);
 };
 void worker_submit(struct work *w);
+// Takes back what was submitted, on the thread of `home`. True: it never ran and `done` never
+// comes. False: it has run, after a wait if it was under way, and `done` comes as ever.
+bool worker_cancel(struct work *w);
 // At the end of the process: waits for running work and drops what waits. Call after the loops
 // ended and before they are freed.
 void worker_stop_all(void);

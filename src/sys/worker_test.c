@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct job {
@@ -148,9 +149,56 @@ static int stop(void **state)
     return 0;
 }
 
+static pthread_barrier_t gate;
+static unsigned came;
+
+static void hold(struct work *w)
+{
+    pthread_barrier_wait(&gate);
+    pthread_barrier_wait(&gate);
+}
+
+static void count(struct work *w)
+{
+    came++;
+    if (came == WORKER_THREADS)
+        loop_stop(w->home);
+}
+
+static void *let_go(void *arg)
+{
+    usleep(20 * 1000);
+    pthread_barrier_wait(&gate);
+    return NULL;
+}
+
+static void what_waits_can_be_taken_back_and_what_runs_is_waited_for(void **state)
+{
+    struct loop *home = loop_new("home");
+    struct work work[WORKER_THREADS + 2];
+    pthread_t other;
+    came = 0;
+    pthread_barrier_init(&gate, NULL, WORKER_THREADS + 1);
+    for (int i = 0; i < WORKER_THREADS + 2; i++) {
+        work[i] = (struct work){.home = home, .work = hold, .done = count};
+        worker_submit(&work[i]);
+    }
+    pthread_barrier_wait(&gate); // as many as there are threads run
+    assert_true(worker_cancel(&work[WORKER_THREADS + 1]));
+    assert_true(worker_cancel(&work[WORKER_THREADS]));
+    pthread_create(&other, NULL, let_go, NULL);
+    assert_false(worker_cancel(&work[0]));
+    loop_run(home);
+    assert_int_equal(came, WORKER_THREADS);
+    pthread_join(other, NULL);
+    pthread_barrier_destroy(&gate);
+    loop_free(&home);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waits_can_be_taken_back_and_what_runs_is_waited_for),
         cmocka_unit_test(as_many_as_there_are_threads_run_at_once),
         cmocka_unit_test(work_starts_in_the_order_it_came),
         cmocka_unit_test(the_pool_can_be_stopped_and_used_again),
