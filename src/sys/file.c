@@ -233,6 +233,20 @@ bool file_sync_names(struct file *file, struct err *err)
     return false;
 }
 
+// Hands the pages to the disk and waits until it has written them. Not that they stay there: that
+// is for file_sync. Whoever syncs another file meanwhile has no more than these before it in the
+// queue, where a whole segment's would hold it up for as long as they take.
+static bool write_out(struct file *file, uint64_t at, uint64_t len, struct err *err)
+{
+    const unsigned all =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(file->fd, (off_t)at, (off_t)len, all) == 0 || errno == ENOSYS ||
+        errno == EINVAL || errno == ESPIPE || errno == EOPNOTSUPP)
+        return true;
+    err_sys(err, errno, "cannot bring %s to the disk", file->path);
+    return false;
+}
+
 bool file_allocate(struct file *file, uint64_t size, struct err *err)
 {
     enum { STEP = 1024 * 1024 };
@@ -251,8 +265,9 @@ bool file_allocate(struct file *file, uint64_t size, struct err *err)
                 file->path);
     char *zeros = xcalloc(1, STEP);
     for (uint64_t at = before; good && at < size; at += STEP) {
-        struct iovec iov = {zeros, size - at < STEP ? size - at : STEP};
-        good = write_all(file, at, &iov, 1, err);
+        uint64_t len = size - at < STEP ? size - at : STEP;
+        struct iovec iov = {zeros, len};
+        good = write_all(file, at, &iov, 1, err) && write_out(file, at, len, err);
     }
     xfree(zeros);
     if (!good && ftruncate(file->fd, (off_t)before) != 0) {
