@@ -8,17 +8,16 @@
 #include "simulate/play.h"
 #include "base/mem.h"
 #include "base/timefmt.h"
-#include "conf/read.h"
 #include "main/daemon.h"
 #include "queue/queue_view.h"
 #include "sim/world.h"
 #include "simulate/expect.h"
+#include "simulate/life.h"
 #include "simulate/place.h"
 #include "simulate/servers.h"
 #include "simulate/tale.h"
 #include "sys/clock.h"
 #include "sys/log.h"
-#include "sys/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +37,7 @@ static struct {
     struct conf *conf; // the driver's, to know the names
     struct daemon *daemon;
     struct loop *conductor;
-    bool stopped, reloaded, reload_ok, synced;
+    bool reloaded, reload_ok, synced;
     struct err boot_err;
     int64_t begin_ms;
     unsigned mails;
@@ -46,29 +45,12 @@ static struct {
 
 // ---- The journal, heard on the way ----
 
-struct store *__real_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
 void __real_store_commit(struct store *store, struct store_commit *commit,
                          const struct store_op *ops, size_t count);
 void __wrap_store_commit(struct store *store, struct store_commit *commit,
                          const struct store_op *ops, size_t count);
 void __real_store_commit_quietly(struct store *store, const struct store_op *ops, size_t count);
 void __wrap_store_commit_quietly(struct store *store, const struct store_op *ops, size_t count);
-
-// Without the index: SQLite has its own door to the disk.
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err)
-{
-    struct store_settings mine = *settings;
-    mine.no_index = true;
-    mine.segment_bytes = 1 << 20;
-    return __real_store_open(&mine, adopt, ctx, err);
-}
 
 void __wrap_store_commit(struct store *store, struct store_commit *commit,
                          const struct store_op *ops, size_t count)
@@ -85,23 +67,12 @@ void __wrap_store_commit_quietly(struct store *store, const struct store_op *ops
 
 // ---- The daemon ----
 
+// The files it names are not in this world.
 static struct conf *read_conf(const char *name, struct str text, struct err *err)
 {
-    struct conf_report report = {.text_only = true};
-    world_spare(true);
-    conf_report_init(&report);
-    report.text_only = true; // the files it names are not in this world
-    struct conf *conf = conf_read_text(name, text, &report);
-    world_spare(false);
-    if (conf == NULL) {
-        struct buf out;
-        buf_init(&out, 1 << 16);
-        conf_report_print(&report, &out);
-        fputs(buf_cstr(&out), stderr);
+    struct conf *conf = life_conf(name, text, true);
+    if (conf == NULL)
         err_set(err, "the configuration has mistakes");
-        buf_free(&out);
-    }
-    conf_report_free(&report);
     return conf;
 }
 
@@ -111,13 +82,7 @@ static void boot(void *ctx)
     run.daemon = NULL;
     if (conf == NULL)
         return;
-    run.conductor = loop_new("conductor");
-    run.daemon = daemon_start(conf, run.conductor, &run.boot_err);
-    conf_unref(&conf);
-    if (run.daemon != NULL)
-        loop_start(run.conductor);
-    else
-        loop_free(&run.conductor);
+    life_begin(conf, &run.daemon, &run.conductor, &run.boot_err);
 }
 
 static void cannot(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -633,36 +598,10 @@ static void spend_until(int64_t until_ms)
     }
 }
 
-static void on_stopped(void *ctx)
-{
-    daemon_free(&run.daemon);
-    run.stopped = true;
-}
-
-static void stop(void *ctx)
-{
-    daemon_stop(run.daemon, on_stopped, NULL);
-}
-
-static void end_loops(void *ctx)
-{
-    loop_free(&run.conductor);
-    worker_stop_all();
-}
-
-static bool is_stopped(void *ctx)
-{
-    return run.stopped;
-}
-
 static void stop_daemon(void)
 {
-    if (run.daemon == NULL)
-        return;
-    world_boot(stop, NULL);
-    world_run_until(world_now_ms() + 2 * 3600 * 1000, is_stopped, NULL);
-    if (run.stopped)
-        world_boot(end_loops, NULL);
+    if (run.daemon != NULL)
+        life_end(&run.daemon, &run.conductor);
 }
 
 // The promise holds in every story, whatever it expects.
@@ -711,6 +650,7 @@ bool play(const struct story *story, const char *config_name, struct str config,
     run.config = config;
     run.result = result;
     run.err = err;
+    life_segment_bytes = 1 << 20;
     world_new(options->seed);
     world_set_zone(story->zone_minutes);
     world_jump_clock(story->start_ms - clock_wall_ms());

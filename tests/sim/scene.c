@@ -3,10 +3,9 @@
 #include "scene.h"
 
 #include "base/mem.h"
-#include "conf/read.h"
+#include "simulate/life.h"
 #include "spool/store.h"
 #include "sys/clock.h"
-#include "sys/worker.h"
 
 #include <stdlib.h>
 
@@ -147,48 +146,18 @@ static void decide(void *ctx, const struct net_addr *from, const struct net_addr
 
 struct scene run;
 
-struct store *__real_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err)
-{
-    struct store_settings mine = *settings;
-    mine.no_index = true;
-    return __real_store_open(&mine, adopt, ctx, err);
-}
-
 struct conf *scene_conf(void)
 {
-    struct conf_report report = {0};
-    conf_report_init(&report);
-    struct conf *conf = conf_read_text("test.yaml", str_of(run.config), &report);
-    if (conf == NULL) {
-        struct buf text;
-        buf_init(&text, 1 << 16);
-        conf_report_print(&report, &text);
-        fprintf(stderr, "%s\n", buf_cstr(&text));
-        abort();
-    }
-    conf_report_free(&report);
+    struct conf *conf = life_conf("test.yaml", str_of(run.config), false);
+    assert_non_null(conf);
     return conf;
 }
 
 static void boot(void *ctx)
 {
     struct err err;
-    struct conf *conf = scene_conf();
-    run.conductor = loop_new("conductor");
-    run.daemon = daemon_start(conf, run.conductor, &err);
-    conf_unref(&conf);
-    if (run.daemon == NULL)
-        fprintf(stderr, "%s\n", err.text);
-    assert_non_null(run.daemon);
-    loop_start(run.conductor);
+    if (!life_begin(scene_conf(), &run.daemon, &run.conductor, &err))
+        fail_msg("%s", err.text);
 }
 
 void start(const char *config)
@@ -302,28 +271,10 @@ int setup(void **state)
     return 0;
 }
 
-static void on_stopped(void *ctx)
-{
-    daemon_free(&run.daemon);
-    run.stopped = true;
-}
-static void do_stop(void *ctx)
-{
-    daemon_stop(run.daemon, on_stopped, NULL);
-}
-static void do_end(void *ctx)
-{
-    loop_free(&run.conductor);
-    worker_stop_all();
-}
-
 int teardown(void **state)
 {
     if (run.daemon != NULL) {
-        world_boot(do_stop, NULL);
-        pass(HOUR);
-        assert_true(run.stopped);
-        world_boot(do_end, NULL);
+        assert_true(life_end(&run.daemon, &run.conductor));
         assert_int_equal(world_daemon_bytes(), 0);
     }
     for (size_t i = 0; i < SERVERS; i++)

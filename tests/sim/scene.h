@@ -36,7 +36,7 @@ extern struct scene {
     struct loop *conductor;
     const char *config;
     uint64_t last_id; // of the mail sent last
-    bool reloaded, stopped;
+    bool reloaded;
 } run;
 
 #define HEAD "hostname: relay.example.org\nspool: /spool\nrun: /run\nloops: 1\n"

@@ -14,12 +14,11 @@
 #include "peer_server.h"
 
 #include "base/mem.h"
-#include "conf/read.h"
 #include "main/daemon.h"
 #include "queue/queue_view.h"
 #include "sim/world.h"
+#include "simulate/life.h"
 #include "spool/store.h"
-#include "sys/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,12 +52,10 @@ static struct {
 static struct run {
     struct daemon *daemon; // NULL: down
     struct loop *conductor;
-    bool stopped;
     struct err boot_err;
     int64_t boot_at_ms; // while down
     bool trouble;       // still on
     unsigned crashes;
-    uint64_t segment_bytes;
     bool expires; // mail is given up after days; then the clock makes no jumps of days, which would
                   // rightly end reports too, and nobody could tell that from a loss
     int64_t drift_ms;      // sum of all jumps
@@ -69,56 +66,20 @@ static struct run {
 
 static struct conf *read_conf(void)
 {
-    struct conf_report report = {0};
-    world_spare(true);
-    conf_report_init(&report);
     char text_of_seed[sizeof(config) + 128];
     snprintf(text_of_seed, sizeof(text_of_seed), config,
              run.other ? "  office: {url: \"smtp://10.0.0.2\", networks: [office]}\n" : "",
              run.other ? "office, " : "", run.expires ? "5d" : "never");
-    struct conf *conf = conf_read_text("sim.yaml", str_of(text_of_seed), &report);
-    if (conf == NULL) {
-        struct buf text;
-        buf_init(&text, 1 << 16);
-        conf_report_print(&report, &text);
-        fprintf(stderr, "%s", buf_cstr(&text));
+    struct conf *conf = life_conf("sim.yaml", str_of(text_of_seed), false);
+    if (conf == NULL)
         exit(2);
-    }
-    conf_report_free(&report);
-    world_spare(false);
     return conf;
 }
 
 static void boot(void *ctx)
 {
     run.reloading = false;
-    struct conf *conf = read_conf();
-    run.conductor = loop_new("conductor");
-    run.daemon = daemon_start(conf, run.conductor, &run.boot_err);
-    conf_unref(&conf);
-    if (run.daemon == NULL) {
-        loop_free(&run.conductor);
-        return;
-    }
-    loop_start(run.conductor);
-}
-
-// The store as the daemon opens it, but with small segments, so that they fill and are compacted,
-// and without the index: SQLite has its own door to the disk, and what it knows can be rebuilt.
-struct store *__real_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err)
-{
-    struct store_settings small = *settings;
-    small.segment_bytes = run.segment_bytes;
-    small.no_index = true;
-    return __real_store_open(&small, adopt, ctx, err);
+    life_begin(read_conf(), &run.daemon, &run.conductor, &run.boot_err);
 }
 
 static void died(void)
@@ -409,40 +370,15 @@ static void spend(int64_t ms)
     }
 }
 
-static void on_stopped(void *ctx)
-{
-    daemon_free(&run.daemon);
-    run.stopped = true;
-}
-
-static void stop(void *ctx)
-{
-    daemon_stop(run.daemon, on_stopped, NULL);
-}
-
-static void end_loops(void *ctx)
-{
-    loop_free(&run.conductor);
-    worker_stop_all();
-}
-
-static bool is_stopped(void *ctx)
-{
-    return run.stopped;
-}
-
 // An orderly end must come to its end, and leave nothing behind.
 static unsigned stop_in_order(void)
 {
     if (run.daemon == NULL)
         return 0;
-    world_boot(stop, NULL);
-    world_run_until(world_now_ms() + 2 * (int64_t)HOUR, is_stopped, NULL);
-    if (!run.stopped) {
+    if (!life_end(&run.daemon, &run.conductor)) {
         fprintf(stderr, "violation: the daemon does not stop\n");
         return 1;
     }
-    world_boot(end_loops, NULL);
     if (world_daemon_bytes() == 0)
         return 0;
     fprintf(stderr, "violation: %zu bytes are left after an orderly end\n", world_daemon_bytes());
@@ -461,7 +397,7 @@ static unsigned run_seed(uint64_t seed, uint64_t *trace_out)
     world_new(seed);
     run = (struct run){.trouble = true};
     run.expires = world_chance(500);
-    run.segment_bytes = UINT64_C(65536) << world_below(6);
+    life_segment_bytes = UINT64_C(65536) << world_below(6);
     world_on_connect(link_trouble, NULL);
     world_lose_syncs(options.control);
     world_disk_mkdirs("/spool");

@@ -3,11 +3,9 @@
 #include "small_world.h"
 
 #include "base/mem.h"
-#include "conf/read.h"
-#include "main/daemon.h"
+#include "simulate/life.h"
 #include "spool/store.h"
 #include "sys/clock.h"
-#include "sys/worker.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +19,7 @@ static struct {
     struct loop *conductor;
     const char *config;
     small_tune *tune;
-    bool stopped, reloaded;
+    bool reloaded;
     struct queue_gateway_view views[16];
 } run;
 
@@ -194,19 +192,8 @@ struct conf_gateway *small_gateway(struct conf *conf, const char *name)
 
 static struct conf *read_conf(void)
 {
-    struct conf_report report = {0};
-    world_spare(true);
-    conf_report_init(&report);
-    struct conf *conf = conf_read_text("test.yaml", str_of(run.config), &report);
-    if (conf == NULL) {
-        struct buf text;
-        buf_init(&text, 1 << 16);
-        conf_report_print(&report, &text);
-        fprintf(stderr, "%s\n", buf_cstr(&text));
-        abort();
-    }
-    conf_report_free(&report);
-    world_spare(false);
+    struct conf *conf = life_conf("test.yaml", str_of(run.config), false);
+    assert_non_null(conf);
     if (run.tune != NULL)
         run.tune(conf);
     return conf;
@@ -215,14 +202,8 @@ static struct conf *read_conf(void)
 static void boot(void *ctx)
 {
     struct err err;
-    struct conf *conf = read_conf();
-    run.conductor = loop_new("conductor");
-    run.daemon = daemon_start(conf, run.conductor, &err);
-    conf_unref(&conf);
-    if (run.daemon == NULL)
-        fprintf(stderr, "%s\n", err.text);
-    assert_non_null(run.daemon);
-    loop_start(run.conductor);
+    if (!life_begin(read_conf(), &run.daemon, &run.conductor, &err))
+        fail_msg("%s", err.text);
 }
 
 void small_restart(void)
@@ -257,33 +238,10 @@ void small_pass(int64_t ms)
         small_restart();
 }
 
-static void on_stopped(void *ctx)
-{
-    daemon_free(&run.daemon);
-    run.stopped = true;
-}
-static void do_stop(void *ctx)
-{
-    run.stopped = false;
-    daemon_stop(run.daemon, on_stopped, NULL);
-}
-static bool is_stopped(void *ctx)
-{
-    return run.stopped;
-}
-static void do_end(void *ctx)
-{
-    loop_free(&run.conductor);
-    worker_stop_all();
-}
-
 void small_stop(void)
 {
     world_crash_at_call(0, WORLD_KILLED);
-    world_boot(do_stop, NULL);
-    assert_int_not_equal(world_run_until(world_now_ms() + HOUR, is_stopped, NULL), WORLD_CRASHED);
-    assert_true(run.stopped);
-    world_boot(do_end, NULL);
+    assert_true(life_end(&run.daemon, &run.conductor));
     assert_int_equal(world_daemon_bytes(), 0);
     run.daemon = NULL;
 }
@@ -390,20 +348,4 @@ struct queue_gateway_view *small_gateway_view(const char *name)
     world_boot(do_view, (void *)(uintptr_t)name);
     assert_non_null(found);
     return found;
-}
-
-// The index is another room's matter, and its database would not be part of the simulated disk.
-struct store *__real_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err);
-struct store *__wrap_store_open(const struct store_settings *settings,
-                                void (*adopt)(void *ctx, struct store_message *m), void *ctx,
-                                struct err *err)
-{
-    struct store_settings mine = *settings;
-    mine.no_index = true;
-    return __real_store_open(&mine, adopt, ctx, err);
 }
