@@ -101,7 +101,8 @@ void preset_expand(struct reader *r, const struct yaml_node *at, struct conf_rou
 
 bool preset_smarthost(struct reader *r, struct conf_route *route)
 {
-    static const uint32_t perm = 1u << OUTCOME_REFUSED | 1u << OUTCOME_REPUTATION;
+    static const uint32_t perm =
+        1u << OUTCOME_REFUSED | 1u << OUTCOME_NO_RECORD | 1u << OUTCOME_REPUTATION;
     static const uint32_t temp = 1u << OUTCOME_OFFLINE | 1u << OUTCOME_NET | 1u << OUTCOME_DNS |
                                  1u << OUTCOME_TLS | 1u << OUTCOME_AUTH | 1u << OUTCOME_QUOTA |
                                  1u << OUTCOME_BUSY | 1u << OUTCOME_REPUTATION;

@@ -723,7 +723,7 @@ static const struct {
      "w.yaml:1:25: warning: `direct` stands twice in this route\n"
      "    1 | routes: [{via: [direct, {gateway: direct, on: [nett]}]}]\n"
      "      |                         ^\n"
-     "w.yaml:1:48: error: `nett` is not a word for on; did you mean `net`? (offline, net, dns, tls, auth, quota, busy, reputation, doubt, refused)\n"
+     "w.yaml:1:48: error: `nett` is not a word for on; did you mean `net`? (offline, net, dns, no-record, tls, auth, quota, busy, reputation, doubt, refused)\n"
      "    1 | routes: [{via: [direct, {gateway: direct, on: [nett]}]}]\n"
      "      |                                                ^~~~\n"
      "1 error, 1 warning\n"},

@@ -43,8 +43,9 @@ static const struct conf_word priorities[] = {{"highest", 10},      {"high", 20}
                                               {"below-normal", 40}, {"low", 50},  {NULL, 0}};
 #define CLASS_WORDS                                                                                \
     {"offline", OUTCOME_OFFLINE}, {"net", OUTCOME_NET}, {"dns", OUTCOME_DNS},                      \
-        {"tls", OUTCOME_TLS}, {"auth", OUTCOME_AUTH}, {"quota", OUTCOME_QUOTA},                    \
-        {"busy", OUTCOME_BUSY}, {"reputation", OUTCOME_REPUTATION}, {"doubt", OUTCOME_DOUBT},      \
+        {"no-record", OUTCOME_NO_RECORD}, {"tls", OUTCOME_TLS}, {"auth", OUTCOME_AUTH},            \
+        {"quota", OUTCOME_QUOTA}, {"busy", OUTCOME_BUSY}, {"reputation", OUTCOME_REPUTATION},      \
+        {"doubt", OUTCOME_DOUBT},                                                                  \
     {                                                                                              \
         "refused", OUTCOME_REFUSED                                                                 \
     }
@@ -965,13 +966,13 @@ const struct conf_key conf_keys[] = {
      .type = CONF_SET,
      IN_ROUTE(mode_on),
      .words = mode_classes,
-     .unset = "all but refused and doubt",
+     .unset = "all but refused, no-record and doubt",
      .example = "[lan, dns, smtp]",
      .help = "With `mode: on-error`: the trouble of direct delivery that leads to the gateways. "
-             "`lan`: no connection to be had (offline, net); `dns`: the name was not found for "
-             "now; `smtp`: the other server fails in the dialogue (tls, auth, quota, busy, "
-             "reputation); or the words of `via[].on`. A domain that does not exist is `refused`, "
-             "and not among them unless it is written."},
+             "`lan`: no connection to be had (offline, net); `dns`: no answer from DNS; "
+             "`smtp`: the other server fails in the dialogue (tls, auth, quota, busy, "
+             "reputation); or the words of `via[].on`. A domain that does not exist is "
+             "`no-record`, and not among them unless it is written."},
     {.path = "routes[].after",
      .type = CONF_SECTION,
      .unset = "needed with `mode: undelivered`",
@@ -1016,11 +1017,12 @@ const struct conf_key conf_keys[] = {
      .type = CONF_SET,
      AT(conf_step, on),
      .words = classes,
-     .unset = "all but refused and doubt",
+     .unset = "all but refused, no-record and doubt",
      .example = "[net, dns]",
      .help = "The kinds of trouble at the entry before that lead here: `offline` no network, "
-             "`net` no connection, `dns` the name was not found for now, `tls` no encryption, "
-             "`auth` login refused, `quota` allowance used up, `reputation` we are unwelcome, "
+             "`net` no connection, `dns` no answer from DNS, `no-record` the recipient's domain "
+             "does not exist or has no server, `tls` no encryption, `auth` login refused, `quota` "
+             "allowance used up, `reputation` we are unwelcome, "
              "`busy` told to come again, `refused` the mail itself was refused, `doubt` the "
              "connection was lost after the message, so that it may arrive twice."},
     {.path = "routes[].via[].after",

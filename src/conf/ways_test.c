@@ -383,7 +383,7 @@ static const struct {
      "1 error\n"},
     {"gateways: {isp: a.example, two: b.example}\n"
      "routes: [{mode: on-error, gateways: isp, on: [wan]}]\n",
-     "w.yaml:2:47: error: `wan` is not a word for on; did you mean `lan`? (lan, smtp, offline, net, dns, tls, auth, quota, busy, reputation, doubt, refused)\n"
+     "w.yaml:2:47: error: `wan` is not a word for on; did you mean `lan`? (lan, smtp, offline, net, dns, no-record, tls, auth, quota, busy, reputation, doubt, refused)\n"
      "    2 | routes: [{mode: on-error, gateways: isp, on: [wan]}]\n"
      "      |                                               ^~~\n"
      "1 error\n"},
@@ -485,7 +485,7 @@ static const struct {
      "w.yaml:1:86: error: enhanced is a status code such as 5.4.5, not `5.1.1000`\n"
      "    1 | ...es: [{enhanced: 5.4, class: quota}, {enhanced: 1.2.3, class: quota}, {enhanced: 5.1.1000, class: x}]\n"
      "      |                                                                                    ^~~~~~~~\n"
-     "w.yaml:1:103: error: `x` is not a word for class (offline, net, dns, tls, auth, quota, busy, reputation, doubt, refused)\n"
+     "w.yaml:1:103: error: `x` is not a word for class (offline, net, dns, no-record, tls, auth, quota, busy, reputation, doubt, refused)\n"
      "    1 | ....4, class: quota}, {enhanced: 1.2.3, class: quota}, {enhanced: 5.1.1000, class: x}]\n"
      "      |                                                                                    ^\n"
      "4 errors\n"},
@@ -787,9 +787,10 @@ static void a_smarthost_is_the_last_route(void **state)
 {
     expect_chain("smarthost: {gateway: isp}", 0,
                  "direct, isp offline net dns tls auth quota reputation busy");
-    expect_chain("smarthost: {gateway: isp, on: perm}", 0, "direct, isp reputation refused");
+    expect_chain("smarthost: {gateway: isp, on: perm}", 0,
+                 "direct, isp reputation refused no-record");
     expect_chain("smarthost: {gateway: isp, on: both}", 0,
-                 "direct, isp offline net dns tls auth quota reputation busy refused");
+                 "direct, isp offline net dns tls auth quota reputation busy refused no-record");
     expect_chain("smarthost: {gateway: isp, exclusive: yes}\nroutes: [{to: x.example, via: two}]",
                  1, "isp");
     struct conf *conf = good("gateways: {isp: a.example}\nsmarthost: {gateway: isp}");

@@ -12,6 +12,8 @@
 
 bool bad_address(const struct outcome *o)
 {
+    if (o->class == OUTCOME_NO_RECORD)
+        return o->scope == SCOPE_RECIPIENT;
     if (o->class != OUTCOME_REFUSED || (o->phase != PHASE_RCPT && o->phase != PHASE_RESOLVE))
         return false;
     if (o->enhanced[0] != 0)

@@ -24,17 +24,12 @@ static void test_free(struct test *t)
 static int status_of(const struct outcome *o)
 {
     static const int statuses[OUTCOME_CLASSES] = {
-        [OUTCOME_OFFLINE] = EX_TEMPFAIL,
-        [OUTCOME_NET] = EX_UNAVAILABLE,
-        [OUTCOME_DNS] = EX_NOHOST,
-        [OUTCOME_TLS] = EX_PROTOCOL,
-        [OUTCOME_AUTH] = EX_NOPERM,
-        [OUTCOME_QUOTA] = EX_TEMPFAIL,
-        [OUTCOME_REPUTATION] = EX_UNAVAILABLE,
-        [OUTCOME_BUSY] = EX_TEMPFAIL,
-        [OUTCOME_REFUSED] = EX_UNAVAILABLE,
-        [OUTCOME_DOUBT] = EX_TEMPFAIL,
-        [OUTCOME_LOCAL] = EX_TEMPFAIL,
+        [OUTCOME_OFFLINE] = EX_TEMPFAIL, [OUTCOME_NET] = EX_UNAVAILABLE,
+        [OUTCOME_DNS] = EX_NOHOST,       [OUTCOME_NO_RECORD] = EX_NOHOST,
+        [OUTCOME_TLS] = EX_PROTOCOL,     [OUTCOME_AUTH] = EX_NOPERM,
+        [OUTCOME_QUOTA] = EX_TEMPFAIL,   [OUTCOME_REPUTATION] = EX_UNAVAILABLE,
+        [OUTCOME_BUSY] = EX_TEMPFAIL,    [OUTCOME_REFUSED] = EX_UNAVAILABLE,
+        [OUTCOME_DOUBT] = EX_TEMPFAIL,   [OUTCOME_LOCAL] = EX_TEMPFAIL,
     };
     return statuses[o->class];
 }

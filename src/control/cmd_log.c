@@ -427,8 +427,8 @@ static bool read_filter(struct look *l)
     if (class != NULL) {
         if (!outcome_class_parse(str_of(class), &number))
             return refuse(r,
-                          "--class takes ok, offline, net, dns, tls, auth, quota, reputation, "
-                          "busy, refused, doubt or local",
+                          "--class takes ok, offline, net, dns, no-record, tls, auth, quota, "
+                          "reputation, busy, refused, doubt or local",
                           class);
         f->class = (int)number;
     }

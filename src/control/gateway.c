@@ -220,8 +220,8 @@ void gateways_send_json(struct reply *r, const struct gateways *g)
 
 bool gateway_needs_person(const struct queue_gateway_view *v)
 {
-    static const char *const words[] = {"authenti", "login", "credential", "password",
-                                        "certificate"};
+    static const char *const words[] = {"authenti", "login",       "credential",
+                                        "password", "certificate", "does not exist"};
     if (v->intercepted)
         return true;
     bool resting = strcmp(v->state, "resting") == 0 || strcmp(v->state, "probing") == 0;

@@ -301,7 +301,8 @@ static void remember(struct attempt *a, const struct outcome *o)
 {
     bool lookup = o->phase == PHASE_RESOLVE;
     bool weak = a->last.class == OUTCOME_OK ||
-                (a->last.phase == PHASE_RESOLVE && a->last.class == OUTCOME_REFUSED);
+                (a->last.phase == PHASE_RESOLVE &&
+                 (a->last.class == OUTCOME_REFUSED || a->last.class == OUTCOME_NO_RECORD));
     if (!lookup || weak)
         a->last = *o;
 }

@@ -646,7 +646,7 @@ static void nobody_listening_is_the_network(void **state)
     b.no_body = true;
     b.gateway.host = "nowhere.example";
     b.left = 1;
-    check(bench_run(&b), OUTCOME_DNS, PHASE_RESOLVE, "does not exist");
+    check(bench_run(&b), OUTCOME_NO_RECORD, PHASE_RESOLVE, "does not exist");
     bench_free(&b);
 }
 
@@ -850,11 +850,11 @@ static void direct_delivery_follows_the_mx(void **state)
         {"plain.example", OUTCOME_OK, PHASE_FINAL, {0}, "taken"},
         {"[127.0.0.1]", OUTCOME_OK, PHASE_FINAL, {0}, "taken"},
         {"null.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 1, 10}, "null MX"},
-        {"none.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 1, 2}, "does not exist"},
+        {"none.example", OUTCOME_NO_RECORD, PHASE_RESOLVE, {5, 1, 2}, "does not exist"},
         {"later.example", OUTCOME_DNS, PHASE_RESOLVE, {0}, "made up"},
         {"dead.example", OUTCOME_DNS, PHASE_RESOLVE, {0}, ""},
-        {"empty.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 4, 4}, "no address"},
-        {"ip.example", OUTCOME_REFUSED, PHASE_RESOLVE, {5, 4, 4}, "name no host"},
+        {"empty.example", OUTCOME_NO_RECORD, PHASE_RESOLVE, {5, 4, 4}, "no address"},
+        {"ip.example", OUTCOME_NO_RECORD, PHASE_RESOLVE, {5, 4, 4}, "name no host"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         // The preferred one, on the same port of another address, is busy.
@@ -904,7 +904,7 @@ static void mail_never_comes_back_to_us(void **state)
             assert_int_equal(o->enhanced[1], 4);
             assert_int_equal(o->enhanced[2], 6);
         } else {
-            check(o, OUTCOME_REFUSED, PHASE_RESOLVE, "");
+            check(o, OUTCOME_NO_RECORD, PHASE_RESOLVE, "");
         }
         bench_free(&b);
     }
@@ -1209,7 +1209,7 @@ static void known_addresses_bridge_a_silent_dns(void **state)
     assert_int_equal(h.status, NAMES_NXDOMAIN);
     assert_int_equal(h.count, 0);
     b.left = 1;
-    check(bench_run(&b), OUTCOME_DNS, PHASE_RESOLVE, "does not exist");
+    check(bench_run(&b), OUTCOME_NO_RECORD, PHASE_RESOLVE, "does not exist");
     bench_free(&b);
     assert_int_equal(b.conf.refs, 1);
 }

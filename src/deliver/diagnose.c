@@ -161,7 +161,9 @@ static enum diagnosis_fault of_name(const struct deliver_probe *p)
     if (p->names == NAMES_BOGUS)
         return FAULT_FORGED;
     // Who takes mail for a domain is asked before any host.
-    return p->outcome.class == OUTCOME_REFUSED ? FAULT_NO_NAME : FAULT_NO_DNS;
+    return p->outcome.class == OUTCOME_REFUSED || p->outcome.class == OUTCOME_NO_RECORD
+               ? FAULT_NO_NAME
+               : FAULT_NO_DNS;
 }
 
 static enum diagnosis_fault of_greeting(const struct deliver_probe *p, const struct heard *heard)
@@ -184,6 +186,7 @@ static enum diagnosis_fault fault_of(const struct deliver_probe *p, const struct
     case OUTCOME_OK: return stripped ? FAULT_INTERCEPTED : FAULT_NONE;
     case OUTCOME_OFFLINE: return FAULT_OFFLINE;
     case OUTCOME_LOCAL: return FAULT_LOCAL;
+    case OUTCOME_NO_RECORD:
     case OUTCOME_DNS: return of_name(p);
     case OUTCOME_TLS:
         if (p->offers_tls || p->gateway->tls == TLS_IMPLICIT)

@@ -135,7 +135,9 @@ static void explain_nothing(struct dial *d)
     } else {
         bool gone = f6->status == NAMES_NXDOMAIN && f4->status == NAMES_NXDOMAIN;
         snprintf(text, sizeof(text), gone ? "%s does not exist" : "%s has no address", d->host);
-        fail(d, d->last_resort ? OUTCOME_REFUSED : OUTCOME_DNS, PHASE_RESOLVE, text);
+        // That an exchanger's own name is missing may be the work of a moment.
+        bool ours = d->failure.scope == SCOPE_GATEWAY;
+        fail(d, d->last_resort || ours ? OUTCOME_NO_RECORD : OUTCOME_DNS, PHASE_RESOLVE, text);
         if (d->last_resort)
             set_enhanced(&d->failure, 4, 4);
     }

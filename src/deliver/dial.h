@@ -16,9 +16,9 @@ struct dial_target {
     uint16_t port;
     struct net_addr source; // NET_NONE, or the address to come from; only its family is tried
     bool strict;            // never to ourselves, to loopback, link-local or multicast addresses
-    bool last_resort; // the host stands for a domain without MX: without addresses it is REFUSED
-    size_t most;      // addresses tried
-    int64_t limit_ms; // for an address to answer; 0, and at most: LIMIT_CONNECT_MS
+    bool last_resort;       // the host stands for a domain without MX
+    size_t most;            // addresses tried
+    int64_t limit_ms;       // for an address to answer; 0, and at most: LIMIT_CONNECT_MS
     enum outcome_scope peer;
     const struct net_addr *pinned; // tried instead of those of the host
     size_t pinned_count;

@@ -38,7 +38,7 @@ __attribute__((format(printf, 5, 6))) static void fail(struct mx_answer *out,
     o->class = class;
     o->scope = SCOPE_DESTINATION;
     o->phase = PHASE_RESOLVE;
-    if (class == OUTCOME_REFUSED) {
+    if (class == OUTCOME_REFUSED || class == OUTCOME_NO_RECORD) {
         o->enhanced[0] = 5;
         o->enhanced[1] = subject;
         o->enhanced[2] = detail;
@@ -95,7 +95,7 @@ static void take_records(const char *domain, const struct names_answer *answer, 
     else if (usable == 0 && answer->count == 1 && answer->records[0].name[0] == '\0')
         fail(out, OUTCOME_REFUSED, 1, 10, "%s takes no mail (null MX)", domain);
     else
-        fail(out, OUTCOME_REFUSED, 4, 4, "the MX records of %s name no host", domain);
+        fail(out, OUTCOME_NO_RECORD, 4, 4, "the MX records of %s name no host", domain);
 }
 
 void mx_order(const char *domain, const struct names_answer *answer, const char *self,
@@ -115,7 +115,7 @@ void mx_order(const char *domain, const struct names_answer *answer, const char 
         snprintf(out->hosts[0].name, sizeof(out->hosts[0].name), "%s", domain);
         break;
     case NAMES_NXDOMAIN:
-        fail(out, OUTCOME_REFUSED, 1, 2, "the domain %s does not exist", domain);
+        fail(out, OUTCOME_NO_RECORD, 1, 2, "the domain %s does not exist", domain);
         break;
     case NAMES_FAILED:
     case NAMES_BOGUS:

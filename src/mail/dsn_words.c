@@ -33,6 +33,8 @@ static const struct {
                       "Try again later, or reach the recipient in another way."},
     [OUTCOME_REFUSED] = {0, 0, "The receiving server refused the message.",
                          "What the server says may tell what to change."},
+    [OUTCOME_NO_RECORD] = {1, 2, "The receiving domain does not exist, or has no mail server.",
+                           "Check the part of the address behind the @."},
     [OUTCOME_DOUBT] = {4, 2,
                        "The connection was lost while the receiving server was confirming the "
                        "message. It may have arrived.",
@@ -88,7 +90,7 @@ const char *dsn_subject(enum dsn_kind kind)
 static int row_of(const struct dsn_rcpt *r)
 {
     const struct outcome *o = r->outcome;
-    if (o->class != OUTCOME_REFUSED && o->class != OUTCOME_BUSY)
+    if (o->class != OUTCOME_REFUSED && o->class != OUTCOME_NO_RECORD && o->class != OUTCOME_BUSY)
         return -1;
     for (int i = 0; i < (int)(sizeof(known) / sizeof(known[0])); i++)
         if (known[i].subject == o->enhanced[1] && known[i].detail == o->enhanced[2])

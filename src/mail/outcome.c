@@ -3,8 +3,8 @@
 #include "mail/outcome.h"
 
 static const char *const class_names[OUTCOME_CLASSES] = {
-    "ok",    "offline",    "net",  "dns",     "tls",   "auth",
-    "quota", "reputation", "busy", "refused", "doubt", "local",
+    "ok",         "offline", "net",     "dns",   "tls",   "auth",      "quota",
+    "reputation", "busy",    "refused", "doubt", "local", "no-record",
 };
 
 const char *outcome_class_name(enum outcome_class class)

@@ -18,11 +18,12 @@ enum outcome_class {
     OUTCOME_QUOTA = 6,      // the gateway's or account's allowance is used up
     OUTCOME_REPUTATION = 7, // our address, name or behaviour is unwelcome
     OUTCOME_BUSY = 8,       // 4xx: come again
-    OUTCOME_REFUSED = 9,    // 5xx, NXDOMAIN, null MX: the message's or the recipient's own fault
+    OUTCOME_REFUSED = 9,    // 5xx, null MX: the message's or the recipient's own fault
     OUTCOME_DOUBT = 10,     // lost after the final dot: it may have been delivered
     OUTCOME_LOCAL = 11,     // our own disk, memory or shutdown: not an attempt
+    OUTCOME_NO_RECORD = 12, // DNS has answered: no such name, or no server and no address of it
 };
-enum { OUTCOME_CLASSES = 12 };
+enum { OUTCOME_CLASSES = 13 };
 
 // Whose fault it is.
 enum outcome_scope {

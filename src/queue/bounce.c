@@ -159,7 +159,8 @@ static void compose(struct bounce *b)
     int64_t expire = b->q->conf->queue.expire_ms;
     for (size_t i = 0; i < b->count; i++) {
         const struct store_rcpt_result *res = &b->results[i];
-        bool refused = res->outcome.class == OUTCOME_REFUSED;
+        bool refused =
+            res->outcome.class == OUTCOME_REFUSED || res->outcome.class == OUTCOME_NO_RECORD;
         rcpts[i] =
             (struct report_rcpt){.index = res->index,
                                  .kind = dsn_kinds[b->kind],

@@ -420,7 +420,7 @@ void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, in
             q->direct_resting++;
     } else {
         q->gateways[lane->gateway].rest_until_ms = q->now_ms + rest;
-        q->gateways[lane->gateway].rest_class = why->class;
+        q->gateways[lane->gateway].rest_class = judge_step_class(why);
     }
     lane->rest_until_ms = q->now_ms + rest;
     lane->proven = false;

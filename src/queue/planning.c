@@ -143,7 +143,7 @@ static bool was_answered(const struct qrcpt *r)
 bool class_of_network(enum outcome_class class)
 {
     return class == OUTCOME_OFFLINE || class == OUTCOME_NET || class == OUTCOME_DNS ||
-           class == OUTCOME_TLS;
+           class == OUTCOME_NO_RECORD || class == OUTCOME_TLS;
 }
 
 static uint32_t seconds(int64_t ms)

@@ -310,7 +310,7 @@ bool planning_needs_mx(struct queue *q, const struct plan_input *in, const struc
 bool planning_shut(struct queue *q, uint32_t gateway); // by where the machine is
 // The only gateway a recipient in doubt may ask; UINT32_MAX: it is not in doubt (any more).
 uint32_t planning_doubt(struct queue *q, const struct qmsg *m, const struct qrcpt *r);
-bool class_of_network(enum outcome_class class); // offline, net, dns, tls
+bool class_of_network(enum outcome_class class); // offline, net, dns, no-record, tls
 
 // place.c
 void place_start(struct queue *q); // what the state remembers

@@ -131,7 +131,7 @@ static bool apply(struct queue *q, struct qjob *j, size_t i, struct verdict v)
     bool same_chain = j->conf_age == q->conf_age && j->place_age == q->place_age;
     unsigned step = r->step + 1 + j->ahead;
     r->step = same_chain && step < UINT8_MAX ? (uint8_t)step : 0;
-    r->class = (uint8_t)o->class;
+    r->class = (uint8_t)judge_step_class(o);
     switch (v.action) {
     case VERDICT_DONE: return false;
     case VERDICT_NEXT:

@@ -56,6 +56,9 @@ static const struct advice advices[] = {
      "belongs to the account, or bind the gateway to its senders"},
     {OUTCOME_AUTH, PHASE_NONE, NULL,
      "the server wants a login, or does not relay for us: set user and password of the gateway"},
+    {OUTCOME_NO_RECORD, PHASE_NONE, NULL,
+     "DNS knows no address of the server: check the spelling of its name in `url`; a name that is "
+     "known inside of one network only belongs into `networks` of the gateway"},
     {OUTCOME_DNS, PHASE_NONE, NULL,
      "the name of the server cannot be resolved: check its spelling, and whether DNS works here"},
     {OUTCOME_OFFLINE, PHASE_NONE, NULL,

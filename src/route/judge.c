@@ -148,6 +148,7 @@ static enum outcome_scope scope_of_class(const struct conf_reply *r,
         return gateway->kind == GATEWAY_SMTP ? SCOPE_ACCOUNT : scope_of_way(gateway);
     case OUTCOME_NET:
     case OUTCOME_DNS:
+    case OUTCOME_NO_RECORD:
     case OUTCOME_TLS:
     case OUTCOME_REPUTATION: return scope_of_way(gateway);
     case OUTCOME_BUSY: return r->rest_ms > 0 ? scope_of_way(gateway) : SCOPE_NONE;
@@ -206,7 +207,8 @@ static enum outcome_scope scope_by_phase(const struct outcome *o,
 {
     switch (o->phase) {
     case PHASE_RESOLVE:
-        if (gateway->kind == GATEWAY_DIRECT && o->class == OUTCOME_REFUSED)
+        if (gateway->kind == GATEWAY_DIRECT &&
+            (o->class == OUTCOME_REFUSED || o->class == OUTCOME_NO_RECORD))
             return SCOPE_RECIPIENT;
         return scope_of_way(gateway);
     case PHASE_CONNECT:
@@ -256,7 +258,7 @@ static void judge_by_phase(struct outcome *o, const struct conf_gateway *gateway
     } else if (o->class == OUTCOME_REFUSED && o->phase == PHASE_RESOLVE &&
                gateway->kind != GATEWAY_DIRECT) {
         // The gateway's own name is gone; the recipient's is not in question.
-        o->class = OUTCOME_DNS;
+        o->class = OUTCOME_NO_RECORD;
     } else if (o->class == OUTCOME_AUTH && o->code >= 400 && o->code < 500) {
         o->class = OUTCOME_BUSY; // it cannot check passwords now
         o->scope = scope_of_way(gateway);
@@ -269,6 +271,9 @@ void judge_classify(struct outcome *o, const struct conf *conf, const struct con
 {
     bool replied = o->class == OUTCOME_BUSY || o->class == OUTCOME_REFUSED ||
                    (o->class == OUTCOME_AUTH && o->code != 0);
+    // Of direct delivery it is the recipient's domain, unless a proxy's own name is missing.
+    if (o->class == OUTCOME_NO_RECORD && o->scope == SCOPE_DESTINATION)
+        o->scope = SCOPE_NONE;
     if (!replied) {
         if (o->scope == SCOPE_NONE && o->class != OUTCOME_OK)
             o->scope = o->class == OUTCOME_OFFLINE ? SCOPE_NETWORK : scope_by_phase(o, gateway);
@@ -331,6 +336,11 @@ struct verdict judge_verdict(const struct outcome *o, const struct conf *conf,
     case OUTCOME_OK: return (struct verdict){.action = VERDICT_DONE, .counts = true};
     case OUTCOME_OFFLINE: return (struct verdict){.action = VERDICT_NEXT, .rests_gateway = true};
     case OUTCOME_DNS: return (struct verdict){.action = VERDICT_NEXT, .rests_gateway = true};
+    case OUTCOME_NO_RECORD:
+        // A gateway without a name is a mistake in the configuration; the mail is good.
+        if (is_ours(gateway) || o->scope != SCOPE_RECIPIENT)
+            return (struct verdict){.action = VERDICT_NEXT, .rests_gateway = true};
+        return (struct verdict){.action = VERDICT_FAIL, .counts = true};
     case OUTCOME_NET:
     case OUTCOME_TLS:
         return (struct verdict){.action = VERDICT_NEXT,
@@ -358,6 +368,11 @@ struct verdict judge_verdict(const struct outcome *o, const struct conf *conf,
     case OUTCOME_LOCAL: return (struct verdict){.action = VERDICT_AGAIN};
     }
     return (struct verdict){.action = VERDICT_RETRY};
+}
+
+enum outcome_class judge_step_class(const struct outcome *o)
+{
+    return o->class == OUTCOME_NO_RECORD && o->scope != SCOPE_RECIPIENT ? OUTCOME_DNS : o->class;
 }
 
 // ---- What a server says of its limits ----
@@ -462,6 +477,7 @@ const char *judge_reason(const struct outcome *o)
     case OUTCOME_REPUTATION: return "this way out is not welcome there";
     case OUTCOME_BUSY: return "asked to come again later";
     case OUTCOME_REFUSED: return "refused";
+    case OUTCOME_NO_RECORD: return "the name has no record in DNS";
     case OUTCOME_DOUBT: return "no answer after the final dot, so it may have been delivered";
     case OUTCOME_LOCAL: return "not tried";
     }

@@ -36,6 +36,10 @@ void judge_classify(struct outcome *o, const struct conf *conf, const struct con
 struct verdict judge_verdict(const struct outcome *o, const struct conf *conf,
                              const struct conf_gateway *gateway);
 
+// What the steps of a chain (`on`) take it for: a way whose own name has no record is trouble with
+// DNS to them; `no-record` is said of the recipient's domain only.
+enum outcome_class judge_step_class(const struct outcome *o);
+
 // The row that knows a reply, for explanations: "microsoft365: quota, account".
 struct judge_rule {
     const char *dialect; // of the shipped row; "configuration" for one of the user's

@@ -83,7 +83,8 @@ static void every_outcome_has_a_verdict(void **state)
                         bool own = scope == SCOPE_RECIPIENT || scope == SCOPE_MESSAGE ||
                                    scope == SCOPE_NONE;
                         if (raw.action == VERDICT_FAIL)
-                            assert_true(class == OUTCOME_REFUSED && own);
+                            assert_true((class == OUTCOME_REFUSED || class == OUTCOME_NO_RECORD) &&
+                                        own);
                         assert_true(raw.action == VERDICT_FAIL || !raw.elsewhere);
                         struct verdict v = judge(&o, NULL, gateways[g]);
                         assert_true(v.action <= VERDICT_AGAIN);
@@ -124,16 +125,25 @@ static void dns_and_offline_never_count(void **state)
 
 static void a_name_that_is_not_there_is_final_for_a_recipient_only(void **state)
 {
-    struct outcome o = {.class = OUTCOME_REFUSED, .phase = PHASE_RESOLVE, .enhanced = {5, 1, 2}};
-    struct outcome gone = o;
+    struct outcome o = {.class = OUTCOME_NO_RECORD,
+                        .scope = SCOPE_DESTINATION,
+                        .phase = PHASE_RESOLVE,
+                        .enhanced = {5, 1, 2}};
+    struct outcome gone = o, proxy = o;
     struct verdict v = judge(&o, NULL, &direct);
-    assert_judged(&o, OUTCOME_REFUSED, SCOPE_RECIPIENT);
+    assert_judged(&o, OUTCOME_NO_RECORD, SCOPE_RECIPIENT);
     assert_int_equal(v.action, VERDICT_FAIL);
     assert_false(v.elsewhere);
+    assert_int_equal(judge_step_class(&o), OUTCOME_NO_RECORD);
+    gone.scope = SCOPE_GATEWAY;
     v = judge(&gone, NULL, &account);
-    assert_judged(&gone, OUTCOME_DNS, SCOPE_GATEWAY);
+    assert_judged(&gone, OUTCOME_NO_RECORD, SCOPE_GATEWAY);
     assert_int_equal(v.action, VERDICT_NEXT);
     assert_false(v.counts);
+    assert_int_equal(judge_step_class(&gone), OUTCOME_DNS);
+    // A proxy in the way of direct delivery, whose own name is missing.
+    proxy.scope = SCOPE_GATEWAY;
+    assert_int_equal(judge(&proxy, NULL, &direct).action, VERDICT_NEXT);
 }
 
 static void too_large_for_one_gateway_goes_elsewhere(void **state)

@@ -193,8 +193,8 @@ int plan_route(const struct plan_input *in)
 uint32_t plan_default_on(void)
 {
     uint32_t all = (1u << OUTCOME_CLASSES) - 1;
-    return all &
-           ~(1u << OUTCOME_OK | 1u << OUTCOME_REFUSED | 1u << OUTCOME_DOUBT | 1u << OUTCOME_LOCAL);
+    return all & ~(1u << OUTCOME_OK | 1u << OUTCOME_REFUSED | 1u << OUTCOME_NO_RECORD |
+                   1u << OUTCOME_DOUBT | 1u << OUTCOME_LOCAL);
 }
 
 const char *plan_rank_name(enum plan_rank rank)

@@ -281,7 +281,7 @@ static const char *like_pattern(struct str text, struct arena *arena)
 _Static_assert(RCPT_WAITING == 0 && RCPT_DELIVERED == 1 && RCPT_RELAYED == 2 &&
                    RCPT_RETURNED == 3 && RCPT_BAD == 4 && RCPT_DROPPED == 5,
                "the numbers below are these");
-_Static_assert(OUTCOME_REFUSED == 9, "and that of what is refused");
+_Static_assert(OUTCOME_REFUSED == 9 && OUTCOME_NO_RECORD == 12, "and those of what is refused");
 
 static const struct {
     const char *name, *where;
@@ -290,7 +290,7 @@ static const struct {
     [INDEX_OUTBOX] = {"outbox", "state=0 AND held=0"},
     [INDEX_HELD] = {"held", "state=0 AND held<>0"},
     [INDEX_SENT] = {"sent", "(" HAS(1) " OR " HAS(2) ")"},
-    [INDEX_BAD] = {"bad", "(" HAS(4) " OR (state=0 AND held<>0 AND class=9))"},
+    [INDEX_BAD] = {"bad", "(" HAS(4) " OR (state=0 AND held<>0 AND class IN (9,12)))"},
     [INDEX_BOUNCED] = {"bounced", HAS(3)},
     [INDEX_DELETED] = {"deleted", "(" HAS(5) " OR state=5)"},
     [INDEX_FAILED] = {NULL, "(" HAS(3) " OR " HAS(4) ")"},
