@@ -382,7 +382,7 @@ static void of_many_recipients_the_first_are_explained(void **state)
 {
     one.down = two.down = true;
     start(HEAD GATEWAYS);
-    send_mail("far.example", PRIORITY_NORMAL, 70);
+    send_mail("far.example", PRIORITY_NORMAL, 70, 0);
     pass(MINUTE);
     const char *said = explain();
     assert_non_null(strstr(said, "user19@far.example"));
@@ -508,7 +508,7 @@ static void in_doubt_the_same_gateway_goes_on_being_asked(void **state)
 static void urgent_mail_does_not_wait_for_a_silent_gateway(void **state)
 {
     start(HEAD HURRY);
-    send_mail("far.example", PRIORITY_URGENT, 3);
+    send_mail("far.example", PRIORITY_URGENT, 3, 0);
     pass(12 * SECOND);
     assert_int_equal(one.mails, 1);
     assert_int_equal(one.rcpts, 3);
@@ -533,7 +533,7 @@ static void when_the_second_way_fails_the_first_decides(void **state)
     start(HEAD "gateways:\n  slow: {url: \"smtp://10.0.9.9\"}\n  one: {url: \"smtp://10.0.0.1\"}\n"
                "  two: {url: \"smtp://10.0.0.2\"}\nroutes:\n"
                "  - {via: [slow, {gateway: one, parallel_after: 5s}, two]}\n");
-    send_mail("far.example", PRIORITY_URGENT, 1);
+    send_mail("far.example", PRIORITY_URGENT, 1, 0);
     pass(12 * SECOND);
     assert_int_equal(one.asked, 1);
     assert_int_equal(waiting(), 1);

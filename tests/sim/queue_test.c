@@ -146,7 +146,7 @@ static void one_deferred_recipient_does_not_repeat_the_others(void **state)
     mx.rcpt = "450 4.2.0 later\r\n";
     mx.only = "user1@";
     start(HEAD "queue: {retry: [5m]}\n");
-    send_mail("direct.example", PRIORITY_NORMAL, 3);
+    send_mail("direct.example", PRIORITY_NORMAL, 3, 0);
     pass(MINUTE);
     assert_int_equal(mx.rcpts, 2);
     assert_int_equal(waiting(), 1);
@@ -211,7 +211,7 @@ static void a_dead_destination_does_not_delay_another(void **state)
         send_one("direct.example");
     pass(MINUTE);
     assert_int_equal(mx.mails, 20);
-    assert_in_range(mx.mail_ms[19] - before, 0, 10 * SECOND);
+    assert_in_range(mx.taken[19].at_ms - before, 0, 10 * SECOND);
     assert_int_equal(waiting(), 1000);
 }
 
@@ -233,7 +233,7 @@ static void a_rate_holds_in_every_window(void **state)
     pass(3 * HOUR + 30 * MINUTE);
     assert_int_equal(one.mails, 200);
     for (unsigned i = 60; i < 200; i++)
-        assert_true(one.mail_ms[i] - one.mail_ms[i - 60] >= HOUR - SECOND);
+        assert_true(one.taken[i].at_ms - one.taken[i - 60].at_ms >= HOUR - SECOND);
 }
 
 static void too_many_connections_means_fewer_not_none(void **state)
@@ -251,9 +251,9 @@ static void the_urgent_go_first_but_the_low_do_not_starve(void **state)
     one.down = true;
     start(HEAD
           "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {rate: 10/min, connections: 1}}\n");
-    send_mail("low.example", PRIORITY_LOW, 1);
+    send_mail("low.example", PRIORITY_LOW, 1, 0);
     for (int i = 0; i < 30; i++)
-        send_mail("urgent.example", PRIORITY_URGENT, 1);
+        send_mail("urgent.example", PRIORITY_URGENT, 1, 0);
     pass(MINUTE);
     one.down = false;
     bool low_early = false, urgent_seen = false;
@@ -269,7 +269,7 @@ static void the_urgent_go_first_but_the_low_do_not_starve(void **state)
 static void many_recipients_are_split_by_the_gateways_limit(void **state)
 {
     start(HEAD "gateways:\n  one: {url: \"smtp://10.0.0.1\", limits: {recipients: 50}}\n");
-    send_mail("far.example", PRIORITY_NORMAL, 200);
+    send_mail("far.example", PRIORITY_NORMAL, 200, 0);
     pass(MINUTE);
     assert_int_equal(one.mails, 4);
     assert_int_equal(one.rcpts, 200);
