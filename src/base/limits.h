@@ -45,6 +45,7 @@ enum {
     LIMIT_DATA_OUT_MS = 180 * 1000, // a block of the body without progress
     LIMIT_FINAL_MS = 600 * 1000,    // from the final dot to the reply
     LIMIT_TRANSACTION_MS = 3600 * 1000,
+    LIMIT_SLOWEST_OUT = 2,      // bytes a millisecond: what a body has beyond that, a modem's pace
     LIMIT_PROBE_MS = 60 * 1000, // of a gateway, without mail
     LIMIT_IDLE_CONNECTION_MS = 10 * 1000,
     LIMIT_OUT_PER_CONNECTION = 100000, // messages over one connection; a gateway may lower it

@@ -109,6 +109,9 @@ static bool feed_body(struct session *s)
                                     : "the stored body cannot be read");
             return true;
         }
+        // So long a body takes over a slow line; all before it has taken no more than its own time.
+        if (s->offset == 0)
+            timer_start(&s->whole, LIMIT_TRANSACTION_MS + (int64_t)(b->size / LIMIT_SLOWEST_OUT));
         s->offset += (uint64_t)n;
         timer_start(&s->step, smtp_client_limit_ms(&s->client));
         smtp_client_body(&s->client, s->slice, (size_t)n, s->offset >= b->size);

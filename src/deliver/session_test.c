@@ -279,6 +279,47 @@ static void a_peer_that_stops_reading_is_cut_and_does_not_fill_memory(void **sta
     assert_in_range(bench->read, 1, 2 * (SESSION_QUEUE + SESSION_SLICE));
 }
 
+static void begin_body(size_t size)
+{
+    bench->body.size = size;
+    send("250-mx\r\n250 PIPELINING\r\n");
+    wire.stuck = true;
+    for (size_t i = 0; i <= RCPTS; i++)
+        hear("250 ok\r\n");
+    hear("354 go\r\n");
+}
+
+// The peer reads what was sent, all of it each time.
+static void drain_every(int64_t ms, int64_t until_ms)
+{
+    while (bench->over == 0 && now_ms < until_ms && bench->read < bench->body.size) {
+        pass(ms);
+        wire.queued = 0;
+        if (!wire.closed)
+            wire.handler->event(wire.ctx, STREAM_DRAINED);
+    }
+}
+
+static void a_large_body_has_time_over_a_slow_line(void **state)
+{
+    // 50 MB at 33 kbit/s: three and a half hours.
+    begin_body(50 * 1000 * 1000);
+    int64_t pace = (SESSION_QUEUE + SESSION_SLICE / 2) / 4;
+    drain_every(pace, 24 * 3600 * 1000);
+    assert_int_equal(bench->over, 0);
+    assert_true(bench->read >= bench->body.size && now_ms > 2 * LIMIT_TRANSACTION_MS);
+    hear("250 kept\r\n");
+    assert_int_equal(bench->ready, 2);
+}
+
+static void but_not_for_ever(void **state)
+{
+    begin_body(50 * 1000 * 1000);
+    drain_every(LIMIT_DATA_OUT_MS - 1000, (int64_t)72 * 3600 * 1000);
+    int64_t most = LIMIT_TRANSACTION_MS + 50 * 1000 * 1000 / LIMIT_SLOWEST_OUT;
+    check_over(OUTCOME_NET, PHASE_BODY, most, most + LIMIT_DATA_OUT_MS);
+}
+
 static void no_answer_to_the_final_dot_is_doubt(void **state)
 {
     bench->body.size = 1000;
@@ -325,6 +366,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(slow_replies_end_with_the_transaction, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peer_that_stops_reading_is_cut_and_does_not_fill_memory,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_body_has_time_over_a_slow_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(but_not_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(no_answer_to_the_final_dot_is_doubt, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_has_the_time_it_is_given, setup_quick, teardown),
         cmocka_unit_test_setup_teardown(but_for_the_reply_to_a_message_at_least_the_usual,
