@@ -317,6 +317,11 @@ static void json_is_escaped(void **state)
     utf8_escape(&b, STR("a\x1b[2J\r\n\xc2\x9b\xc3\xa9\xff"));
     assert_string_equal(buf_cstr(&b), "a\\x1b[2J\\x0d\\x0a\\xc2\\x9b\xc3\xa9\\xff");
     buf_clear(&b);
+    utf8_escape(&b,
+                STR("\xe2\x80\xa7\xe2\x80\xa8\xe2\x80\xaf\xe2\x80\xae\xe2\x81\xa9\xe2\x81\xaa"));
+    assert_string_equal(buf_cstr(&b), "\xe2\x80\xa7\\xe2\\x80\\xa8\xe2\x80\xaf\\xe2\\x80\\xae"
+                                      "\\xe2\\x81\\xa9\xe2\x81\xaa");
+    buf_clear(&b);
     j = json_to(&b);
     json_str(&j, NULL, STR("\xc2\x9b\x7f\xc2\xa0"));
     assert_string_equal(buf_cstr(&b), "\"\\u009b\\u007f\xc2\xa0\"");

@@ -48,7 +48,11 @@ bool ascii_only(struct str s)
 static bool is_hidden(const unsigned char *p, size_t n)
 {
     bool c1 = n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-    return n == 0 || c1 || p[0] < 0x20 || p[0] == 0x7f;
+    // U+2028 to U+202E, U+2066 to U+2069: other lines, and other words than those written.
+    bool turns = n == 3 && p[0] == 0xe2 &&
+                 ((p[1] == 0x80 && p[2] >= 0xa8 && p[2] <= 0xae) ||
+                  (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+    return n == 0 || c1 || turns || p[0] < 0x20 || p[0] == 0x7f;
 }
 
 bool utf8_escape(struct buf *out, struct str s)
