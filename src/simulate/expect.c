@@ -206,10 +206,16 @@ static bool networks_hold(const struct yaml_node *what, const struct conf *conf,
     uint64_t want = 0;
     if (list == NULL)
         return true;
-    for (const struct yaml_node *n = story_first(list); n != NULL; n = story_next(list, n))
-        for (size_t i = 0; i < conf->network_count; i++)
-            if (str_eq(n->text, str_of(conf->networks[i].name)))
-                want |= UINT64_C(1) << i;
+    for (const struct yaml_node *n = story_first(list); n != NULL; n = story_next(list, n)) {
+        size_t i = 0;
+        while (i < conf->network_count && !str_eq(n->text, str_of(conf->networks[i].name)))
+            i++;
+        if (i == conf->network_count) {
+            buf_printf(wrong, "there is no network %.*s; ", STR_FMT(n->text));
+            return false;
+        }
+        want |= UINT64_C(1) << i;
+    }
     if (want == holding)
         return true;
     buf_puts(wrong, "networks that hold:");

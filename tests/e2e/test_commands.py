@@ -204,6 +204,13 @@ def test_a_story_with_numbers_that_make_no_sense_is_refused(site, tmp_path, mail
     assert done.returncode == 65 and said in done.err and "line 4" in done.err, done.err
 
 
+def test_a_story_that_expects_an_unknown_network_fails(site, tmp_path):
+    story = tmp_path / "story.yaml"
+    story.write_text("title: t\nstory:\n  - at: 08:00\n    expect: {holds: [offcie]}\n")
+    done = site.waypost.run("simulate", str(story))
+    assert done.returncode == 1 and "there is no network offcie" in done.out + done.err, done.out
+
+
 def test_drop_all_says_how(site):
     assert "queue list --json" in site.waypost.run("queue", "drop", "all").err
 
