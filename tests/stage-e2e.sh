@@ -5,7 +5,7 @@ set -u
 top=$(mktemp -d /tmp/e2e.XXXXXX)
 trap 'rm -rf "$top"' EXIT
 build() { # directory
-    ninja -C "$1" waypost >"$top/build" 2>&1 || {
+    ninja -C "$1" waypost waypost-simulate >"$top/build" 2>&1 || {
         tail -n 30 "$top/build"
         exit 1
     }
@@ -14,17 +14,17 @@ build build
 [ -e build-asan/build.ninja ] || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false || exit 1
 build build-asan
 
-row() { # name, program, pytest's options
+row() { # name, directory of the build, pytest's options
     name=$1
     mkdir "$top/$name"
-    # A copy, as a build meanwhile would pull it away.
-    cp "$2" "$top/$name/waypost"
+    # Copies, as a build meanwhile would pull them away.
+    cp "$2/waypost" "$2/waypost-simulate" "$top/$name"
     shift 2
     WAYPOST=$top/$name/waypost timeout 1500 /usr/bin/python3 -B -m pytest -q --tb=short --durations=10 -p no:cacheprovider \
         --continue-on-collection-errors --basetemp="$top/$name/t" --junitxml="$top/$name.xml" "$@" tests/e2e >"$top/$name.log" 2>&1
 }
-row normal build/waypost &
-E2E_BANNER=5 row sanitizers build-asan/waypost -m "not slow"
+row normal build &
+E2E_BANNER=5 row sanitizers build-asan -m "not slow"
 wait
 passed=0
 failed=0
