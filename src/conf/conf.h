@@ -79,6 +79,8 @@ struct conf_network {
     size_t interface_count;       // address
     const char *const *ssid;      // globs
     size_t ssid_count;
+    const char *const *apn; // globs over the access point of a modem's connection
+    size_t apn_count;
     uint32_t types; // set of 1 << enum conf_link_type; 0: any
     enum conf_wish metered, captive;
     unsigned line; // in the file

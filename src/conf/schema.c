@@ -444,6 +444,13 @@ const struct conf_key conf_keys[] = {
      .unset = "any",
      .example = "[\"My Wifi\"]",
      .help = "Patterns over the name of the wireless network we are in (by NetworkManager)."},
+    {.path = "networks.NAME.apn",
+     .type = CONF_GLOBS,
+     AT2(conf_network, apn, apn_count),
+     .unset = "any",
+     .example = "[internet.example]",
+     .help = "Patterns over the access point (APN) of a modem's connection that stands (by "
+             "NetworkManager)."},
     {.path = "networks.NAME.type",
      .type = CONF_SET,
      IN_NETWORK(types),

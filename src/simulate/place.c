@@ -150,8 +150,8 @@ static enum manager_answer answer(const struct yaml_node *what, const char *key)
 static void one_connection(const struct yaml_node *what, struct said *said,
                            struct manager_connection *out)
 {
-    static const char *const keys[] = {"id", "uuid", "type", "ssid", "interface"};
-    for (size_t i = 0; i < 5; i++)
+    static const char *const keys[] = {"id", "uuid", "type", "ssid", "interface", "apn"};
+    for (size_t i = 0; i < 6; i++)
         snprintf(said->text[i], sizeof(said->text[i]), "%.*s",
                  STR_FMT(story_text(what, keys[i], "")));
     bool vpn = strcmp(said->text[2], "vpn") == 0 || strcmp(said->text[2], "wireguard") == 0;
@@ -160,7 +160,7 @@ static void one_connection(const struct yaml_node *what, struct said *said,
                                        .type = said->text[2],
                                        .ssid = said->text[3],
                                        .interface = said->text[4],
-                                       .apn = "",
+                                       .apn = said->text[5],
                                        .vpn = vpn,
                                        .ready = true};
 }

@@ -33,8 +33,8 @@ enum {
 #define CONNECTIVITY_FULL   4
 
 struct draft_connection {
-    char id[TEXT], uuid[TEXT], type[TEXT], ssid[TEXT], interface[TEXT];
-    char device[PATH], specific[PATH];
+    char id[TEXT], uuid[TEXT], type[TEXT], ssid[TEXT], interface[TEXT], apn[TEXT];
+    char device[PATH], specific[PATH], settings[PATH];
     bool vpn, is_default, ready;
 };
 struct draft {
@@ -52,7 +52,7 @@ struct question {
     size_t index; // of the connection
     void (*take)(struct manager *m, size_t index, sd_bus_message *reply);
 };
-enum { QUESTIONS = LIMIT_CONNECTIONS_READ * 3 + 2 };
+enum { QUESTIONS = LIMIT_CONNECTIONS_READ * 4 + 2 };
 
 struct manager {
     struct loop *loop;
@@ -119,6 +119,7 @@ static void each_property(sd_bus_message *reply, void *to,
 
 static void ask(struct manager *m, const char *path, const char *interface, size_t index,
                 void (*take)(struct manager *m, size_t index, sd_bus_message *reply));
+static void ask_settings(struct manager *m, const char *path, size_t index);
 
 // ---- The answers ----
 
@@ -165,6 +166,30 @@ static void take_device(struct manager *m, size_t index, sd_bus_message *reply)
     each_property(reply, &m->draft.connections[index], each_of_device);
 }
 
+static bool each_of_modem(void *to, const char *name, sd_bus_message *reply)
+{
+    struct draft_connection *c = to;
+    return strcmp(name, "apn") == 0 && read_text(reply, "s", c->apn, TEXT);
+}
+
+// Groups of settings, of which a modem's is one.
+static void take_settings(struct manager *m, size_t index, sd_bus_message *reply)
+{
+    const char *group;
+    if (sd_bus_message_enter_container(reply, 'a', "{sa{sv}}") < 0)
+        return;
+    while (sd_bus_message_enter_container(reply, 'e', "sa{sv}") > 0) {
+        if (sd_bus_message_read(reply, "s", &group) < 0)
+            return;
+        if (strcmp(group, "gsm") == 0) {
+            each_property(reply, &m->draft.connections[index], each_of_modem);
+            return;
+        }
+        if (sd_bus_message_skip(reply, "a{sv}") < 0 || sd_bus_message_exit_container(reply) < 0)
+            return;
+    }
+}
+
 static bool first_path(sd_bus_message *reply, char *out)
 {
     const char *path = NULL;
@@ -191,6 +216,8 @@ static bool each_of_active(void *to, const char *name, sd_bus_message *reply)
         return read_text(reply, "s", c->type, TEXT);
     if (strcmp(name, "SpecificObject") == 0)
         return read_text(reply, "o", c->specific, PATH);
+    if (strcmp(name, "Connection") == 0)
+        return read_text(reply, "o", c->settings, PATH);
     if (strcmp(name, "Devices") == 0)
         return first_path(reply, c->device);
     if (strcmp(name, "Vpn") == 0)
@@ -208,8 +235,12 @@ static void take_active(struct manager *m, size_t index, sd_bus_message *reply)
 {
     struct draft_connection *c = &m->draft.connections[index];
     each_property(reply, c, each_of_active);
-    if (c->device[0] == '/' && c->device[1] != '\0')
+    // The device of a VPN is the one it runs over: the link of another connection.
+    bool lent = strcmp(c->type, "vpn") == 0;
+    if (c->device[0] == '/' && c->device[1] != '\0' && !lent)
         ask(m, c->device, NM ".Device", index, take_device);
+    if (strcmp(c->type, "gsm") == 0 && c->settings[0] == '/')
+        ask_settings(m, c->settings, index);
     if (strstr(c->specific, "/AccessPoint/") != NULL)
         ask(m, c->specific, NM ".AccessPoint", index, take_point);
 }
@@ -324,23 +355,37 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error)
     return 0;
 }
 
-static void ask(struct manager *m, const char *path, const char *interface, size_t index,
-                void (*take)(struct manager *m, size_t index, sd_bus_message *reply))
+// `argument` NULL: none.
+static void call(struct manager *m, const char *path, const char *interface, const char *method,
+                 const char *argument, size_t index,
+                 void (*take)(struct manager *m, size_t index, sd_bus_message *reply))
 {
-    sd_bus_message *call = NULL;
+    sd_bus_message *message = NULL;
     if (m->asked == QUESTIONS)
         return;
     struct question *q = &m->questions[m->asked];
     *q = (struct question){.manager = m, .index = index, .take = take};
-    if (sd_bus_message_new_method_call(m->bus, &call, NM, path, "org.freedesktop.DBus.Properties",
-                                       "GetAll") >= 0 &&
-        sd_bus_message_append(call, "s", interface) >= 0 &&
-        sd_bus_message_set_auto_start(call, 0) >= 0 &&
-        sd_bus_call_async(m->bus, &q->slot, call, on_answer, q, ANSWER_US) >= 0) {
+    if (sd_bus_message_new_method_call(m->bus, &message, NM, path, interface, method) >= 0 &&
+        (argument == NULL || sd_bus_message_append(message, "s", argument) >= 0) &&
+        sd_bus_message_set_auto_start(message, 0) >= 0 &&
+        sd_bus_call_async(m->bus, &q->slot, message, on_answer, q, ANSWER_US) >= 0) {
         m->asked++;
         m->open++;
     }
-    sd_bus_message_unref(call);
+    sd_bus_message_unref(message);
+}
+
+// All properties of an object.
+static void ask(struct manager *m, const char *path, const char *interface, size_t index,
+                void (*take)(struct manager *m, size_t index, sd_bus_message *reply))
+{
+    call(m, path, "org.freedesktop.DBus.Properties", "GetAll", interface, index, take);
+}
+
+// What the active connection was made from. No secrets are in the answer.
+static void ask_settings(struct manager *m, const char *path, size_t index)
+{
+    call(m, path, NM ".Settings.Connection", "GetSettings", NULL, index, take_settings);
 }
 
 static void ask_all(struct manager *m)
@@ -534,7 +579,7 @@ void manager_read(struct manager *m, struct arena *arena, struct manager_state *
                                               .type = arena_strdup(arena, c->type),
                                               .ssid = arena_strdup(arena, c->ssid),
                                               .interface = arena_strdup(arena, c->interface),
-                                              .apn = "",
+                                              .apn = arena_strdup(arena, c->apn),
                                               .vpn = c->vpn,
                                               .is_default = c->is_default,
                                               .ready = c->ready};

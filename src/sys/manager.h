@@ -16,7 +16,7 @@ struct manager_connection { // an active one
     const char *uuid;
     const char *type;      // "802-3-ethernet", "802-11-wireless", "gsm", "vpn", "wireguard", ...
     const char *ssid;      // "" for what is no WLAN
-    const char *interface; // "" when it has none (yet)
+    const char *interface; // "" when it has none (yet), as VPNs; theirs is a link like others
     const char *apn;       // of a modem, else ""
     bool vpn, is_default;
     bool ready; // activated, not only on the way

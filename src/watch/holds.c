@@ -175,6 +175,22 @@ static bool by_ssid(const struct conf_network *n, const struct watch_snapshot *s
     return false;
 }
 
+static bool by_apn(const struct conf_network *n, const struct watch_snapshot *s,
+                   struct arena *arena, const char **why)
+{
+    for (size_t i = 0; i < s->manager.count; i++) {
+        const struct manager_connection *c = &s->manager.connections[i];
+        if (!c->ready || !any_glob(n->apn, n->apn_count, c->apn))
+            continue;
+        *why = arena_printf(arena, "modem at %s", c->apn);
+        return true;
+    }
+    *why = s->manager.present
+               ? globs_words(arena, "no modem is at", n->apn, n->apn_count)
+               : "the access point of a modem is not known: NetworkManager does not run";
+    return false;
+}
+
 static bool by_type(const struct conf_network *n, const struct watch_snapshot *s,
                     struct arena *arena, const char **why)
 {
@@ -220,6 +236,7 @@ bool watch_holds(const struct conf_network *n, const struct watch_snapshot *s, s
     } while (0)
     CONDITION(n->connection_count > 0, by_connection(n, s, arena, why));
     CONDITION(n->ssid_count > 0, by_ssid(n, s, arena, why));
+    CONDITION(n->apn_count > 0, by_apn(n, s, arena, why));
     CONDITION(n->address_count > 0, by_address(n, s, arena, why));
     CONDITION(n->subnet_count > 0, by_subnet(n, s, arena, why));
     CONDITION(n->interface_count > 0, by_interface(n, s, arena, why));

@@ -187,7 +187,8 @@ static bool same_connections(const struct manager_state *a, const struct manager
         const struct manager_connection *x = &a->connections[i], *y = &b->connections[i];
         if (x->ready != y->ready || x->vpn != y->vpn || strcmp(x->id, y->id) != 0 ||
             strcmp(x->uuid, y->uuid) != 0 || strcmp(x->ssid, y->ssid) != 0 ||
-            strcmp(x->type, y->type) != 0 || strcmp(x->interface, y->interface) != 0)
+            strcmp(x->apn, y->apn) != 0 || strcmp(x->type, y->type) != 0 ||
+            strcmp(x->interface, y->interface) != 0)
             return false;
     }
     return true;

@@ -8,9 +8,9 @@ static const char *connection_words(const struct watch_snapshot *s, const struct
     const struct manager_connection *c = place_connection_of(s, link->name);
     if (c == NULL)
         return "";
-    return arena_printf(arena, ", connection \"%s\"%s%s%s", c->id,
-                        c->ssid[0] != '\0' ? " (WLAN " : "", c->ssid,
-                        c->ssid[0] != '\0' ? ")" : "");
+    const char *kind = c->ssid[0] != '\0' ? " (WLAN " : c->apn[0] != '\0' ? " (APN " : "";
+    return arena_printf(arena, ", connection \"%s\"%s%s%s", c->id, kind,
+                        c->ssid[0] != '\0' ? c->ssid : c->apn, kind[0] != '\0' ? ")" : "");
 }
 
 static bool is_default(const struct watch_snapshot *s, const struct link_facts *link)
@@ -99,6 +99,7 @@ static void link_json(const struct watch_snapshot *s, const struct link_facts *l
     json_text(j, "connection", c != NULL ? c->id : NULL);
     json_text(j, "uuid", c != NULL ? c->uuid : NULL);
     json_text(j, "ssid", c != NULL && c->ssid[0] != '\0' ? c->ssid : NULL);
+    json_text(j, "apn", c != NULL && c->apn[0] != '\0' ? c->apn : NULL);
     json_open_array(j, "addresses");
     for (size_t i = 0; i < s->links.address_count; i++) {
         const struct link_address *a = &s->links.addresses[i];

@@ -337,6 +337,33 @@ def test_networks_by_connection_uuid_and_wlan(world, manager):
     until("the WLAN", lambda: holding(w) == {"cafe"})
 
 
+def test_networks_by_the_access_point_of_a_modem(world, manager):
+    w = managed(world, manager, {"company": {"apn": ["m2m.*"]}, "prepaid": {"apn": ["internet"]}})
+    world.to_office()
+    active = manager.wired("eth0", "Mobile", UUID, kind="gsm", gsm={"number": "*99#", "apn": "m2m.corp.test"})
+    until("the modem", lambda: holding(w) == {"company"})
+    assert why(w, "company") == "modem at m2m.corp.test"
+    [link] = [x for x in w.json("network")["links"] if x["name"] == "eth0"]
+    assert link["apn"] == "m2m.corp.test" and "APN m2m.corp.test" in w.run("network").out
+    manager.drop("eth0", active)
+    until("it is gone", lambda: holding(w) == set())
+
+
+def test_a_vpn_does_not_take_the_link_it_runs_over(world, manager):
+    w = managed(world, manager, {"work": {"connection": ["Office LAN"]}, "inside": {"connection": ["Tunnel"]}})
+    world.to_office()
+    active = manager.wired("eth0", "Office LAN", UUID)
+    until("the connection", lambda: holding(w) == {"work"})
+    manager.over("/org/freedesktop/NetworkManager/Devices/deveth0", "tunnel", "Tunnel", UUID[:-1] + "2")
+    until("the VPN", lambda: holding(w) == {"work", "inside"})
+    [link] = [x for x in w.json("network")["links"] if x["name"] == "eth0"]
+    assert link["connection"] == "Office LAN" and link["type"] == "ethernet"
+    manager.drop("eth0", active)
+    until("it is gone", lambda: holding(w) == {"inside"})
+    [link] = [x for x in w.json("network")["links"] if x["name"] == "eth0"]
+    assert link["connection"] is None
+
+
 def test_a_connection_on_its_way_does_not_hold_yet(world, manager):
     w = managed(world, manager)
     active = manager.wired("eth0", "Office LAN", UUID, state=1)

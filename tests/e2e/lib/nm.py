@@ -86,13 +86,17 @@ class NetworkManager:
                 self.top.AddProperty(NAME, name, dbus.UInt32(value), dbus_interface=dbusmock.MOCK_IFACE)
                 self.mock("SetProperty", TOP, NAME, name, dbus.UInt32(value))
 
-    def wired(self, interface, name, uuid, state=2):
-        """An active connection over Ethernet; its path."""
+    def wired(self, interface, name, uuid, state=2, kind="802-3-ethernet", **groups):
+        """An active connection over a device of its own; its path. `groups` of settings beside the common one."""
         device = self.mock("AddEthernetDevice", "dev" + interface, interface, dbus.Int32(100))
-        settings = dbus.Dictionary({"connection": dbus.Dictionary(
-            {"id": name, "uuid": uuid, "type": "802-3-ethernet"}, signature="sv")}, signature="sa{sv}")
+        return self.over(device, interface, name, uuid, state, kind, **groups)
+
+    def over(self, device, label, name, uuid, state=2, kind="vpn", **groups):
+        groups["connection"] = {"id": name, "uuid": uuid, "type": kind}
+        settings = dbus.Dictionary({group: dbus.Dictionary(values, signature="sv") for group, values in groups.items()},
+                                   signature="sa{sv}")
         connection = self.at(TOP + "/Settings").AddConnection(settings, dbus_interface=NAME + ".Settings")
-        return self.mock("AddActiveConnection", [device], connection, "/", "wired" + interface, dbus.UInt32(state))
+        return self.mock("AddActiveConnection", [device], connection, "/", "wired" + label, dbus.UInt32(state))
 
     def wireless(self, interface, ssid, state=2):
         device = self.mock("AddWiFiDevice", "dev" + interface, interface, dbus.Int32(100))
