@@ -235,7 +235,7 @@ def test_follow_tells_what_comes_and_ends_quietly(site):
         assert "after\u00e4" in line.decode()
     for f in (every, since, none):
         f.send_signal(signal.SIGTERM)
-        out, err = f.communicate(timeout=20)
+        out, err = f.communicate(timeout=60)
         assert f.returncode == -signal.SIGTERM and err == b""
     assert new.encode() not in out and w.alive()
 
@@ -244,7 +244,7 @@ def test_follow_ends_with_the_daemon(site):
     f = follower(site)
     f.stdout.readline()
     site.waypost.stop()
-    _, err = f.communicate(timeout=20)
+    _, err = f.communicate(timeout=60)
     assert f.returncode == 69 and b"closed" in err
 
 
