@@ -123,6 +123,11 @@ static void quota_lines(struct reply *r, const struct queue_gateway_view *v, int
         words_quota(&v->quotas[i], now, true, &line);
         reply_line(r, "  quota      %s", buf_cstr(&line));
     }
+    if (v->quota_lost_ms > 0)
+        reply_line(r,
+                   "             what was used is not known (damaged state file), so all of it "
+                   "counts; else: waypost gateway reset %s",
+                   v->name);
     buf_free(&line);
 }
 
@@ -309,5 +314,20 @@ void cmd_gateway_forget(struct reply *r)
     if (!r->json)
         reply_line(r, "%s is taken as it answers now; see waypost gateway show %s", g->name,
                    g->name);
+    reply_end(r, 0);
+}
+
+void cmd_gateway_reset(struct reply *r)
+{
+    struct err err = {0};
+    const struct conf_gateway *g = control_gateway(r, r->argv[0]);
+    if (g == NULL)
+        return;
+    if (!queue_reset_quota(r->control->parts.queue, str_of(g->name), asker(r), &err)) {
+        refuse(r, &err);
+        return;
+    }
+    if (!r->json)
+        reply_line(r, "nothing of the allowance of %s counts as used", g->name);
     reply_end(r, 0);
 }

@@ -120,6 +120,7 @@ void cmd_gateway_next(struct reply *r);
 void cmd_gateway_use(struct reply *r);
 void cmd_gateway_auto(struct reply *r);
 void cmd_gateway_forget(struct reply *r);
+void cmd_gateway_reset(struct reply *r);
 void cmd_network(struct reply *r);
 void cmd_network_learn(struct reply *r);
 void cmd_config_live(struct reply *r);

@@ -54,6 +54,8 @@ const struct command control_commands[] = {
     {"gateway auto", "", "automatic again", 0, 0, FOR_OPERATORS, cmd_gateway_auto},
     {"gateway forget", "NAME", "its server has changed: take it as it answers now", 1, 1,
      FOR_OPERATORS, cmd_gateway_forget},
+    {"gateway reset", "NAME", "nothing of its allowance counts as used", 1, 1, FOR_OPERATORS,
+     cmd_gateway_reset},
     {"route explain",
      "ID | --to ADDRESS [--from ADDRESS] [--size SIZE] [--client WHO] [--user NAME] "
      "[--listener NAME] [--header \"NAME: TEXT\"] [--class low|normal|urgent]; for both: "

@@ -98,6 +98,8 @@ static void row(struct reply *r, const struct gateways *g, const struct queue_ga
         if (now.len > 0)
             buf_puts(&now, "; ");
         words_quota(quota, clock_wall_ms(), false, &now);
+        if (v->quota_lost_ms > 0)
+            buf_puts(&now, ", as its count was lost");
     }
     const struct str cells[] = {
         str_of(name),
@@ -180,6 +182,7 @@ static void one_json(struct reply *r, struct json *j, const struct gateways *g,
     json_text(j, "last_trouble", v->last_trouble);
     json_bool(j, "needs_person", gateway_needs_person(v));
     json_bool(j, "intercepted", v->intercepted);
+    json_int(j, "quota_lost_ms", v->quota_lost_ms);
     if (v->seen) {
         json_open(j, "remembers");
         json_text(j, "greeting", v->seen_as);

@@ -115,7 +115,7 @@ static const char examples[] =
 static const struct row families[] = {
     {"queue", "", "list, show, retry, hold, release, drop, export: mail that waits"},
     {"gateway", "",
-     "list, show, test, use, next, auto, forget; add, edit, enable, disable, remove, move"},
+     "list, show, test, use, next, auto, forget, reset; add, edit, enable, disable, remove, move"},
     {"route", "", "explain, show, lint, detours, pin, unpin: which way, and why"},
     {"config", "", "check, explain, diff, apply, rollback, reference, schema"},
     {"spool", "", "check, rebuild; the daemon must be down"},

@@ -85,6 +85,9 @@ static const struct help_text texts[] = {
      "  waypost gateway forget isp                       it has another name, or no TLS, for "
      "good\n",
      NULL},
+    {"gateway reset",
+     "  waypost gateway reset isp                        the provider has raised or reset it\n",
+     NULL},
     {"gateway add",
      "  waypost gateway add isp smtp+starttls://me@mail.isp.example\n"
      "  waypost gateway add office smtp://relay.corp.example --networks office --priority high\n"

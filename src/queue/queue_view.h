@@ -50,6 +50,8 @@ struct queue_gateway_view {
         bool learnt;         // from a refusal, not from the configuration
     } quotas[8];
     size_t quota_count;
+    int64_t
+        quota_lost_ms; // wall clock: until then all counts as used, because the counts were lost
 };
 size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max);
 
@@ -116,6 +118,8 @@ enum { QUEUE_WHY = 512 };
 const char *queue_active_gateway(struct queue *q, char why[QUEUE_WHY]);
 struct watch_snapshot *queue_where(struct queue *q); // borrowed; NULL before the first
 
+// Nothing of its allowances counts as used. False with err: no such gateway.
+bool queue_reset_quota(struct queue *q, struct str name, const char *who, struct err *err);
 // What answers there now is the server, and is remembered anew. False with err: no such gateway, or
 // nothing is remembered of it.
 bool queue_forget_seen(struct queue *q, struct str name, const char *who, struct err *err);

@@ -11,7 +11,11 @@
 // 3. Nothing is charged beyond a lease that is on disk. The file says: what is booked, and `ahead`:
 //    how much more may have been used since. After a crash all of it counts as used, at that
 //    moment. A lease is a small part of the allowance, and written anew at its half.
-// 4. When the wall clock is set back into a period known before, what was used meanwhile is added
+// 4. When what was counted is lost (a damaged file), all of each allowance counts as used, until
+// its
+//    period is over or a person says otherwise (`gateway reset`). The index knows messages and the
+//    last gateway of each, which is less than what was sent.
+// 5. When the wall clock is set back into a period known before, what was used meanwhile is added
 //    to what was used then; set forward again, the numbers of that period are still there.
 //
 // In the file: quota.NAME = "WALL MESSAGES RECIPIENTS BYTES UP.. UP..": the time, what is ahead,
@@ -82,6 +86,7 @@ struct gateway_quota {
     bool asked;                   // a write is under way
     struct lease_waiter *waiters; // for it
     int64_t not_before_ms;        // monotonic; after a failure
+    int64_t lost_until_ms; // wall clock: what was counted is lost, and taken as used up until then
     // The last refusal that named an allowance.
     struct {
         int64_t at_ms, until_ms;
@@ -288,6 +293,11 @@ static void write_state(struct queue *q, struct gateway_quota *g, const uint64_t
     state_set(q->parts.state, name, buf_str(&b));
     buf_free(&b);
     write_learnt(q, g);
+    char until[32] = "";
+    if (g->lost_until_ms > q->now_ms)
+        snprintf(until, sizeof(until), "%" PRId64, g->lost_until_ms);
+    snprintf(name, sizeof(name), "lost.%.200s", g->name);
+    state_set(q->parts.state, name, str_of(until));
 }
 
 static uint64_t lease_size(const struct gateway_quota *g, int unit)
@@ -751,6 +761,9 @@ static void read_state(struct queue *q, struct gateway_quota *g)
     for (int u = 0; known && u < UNITS; u++)
         for (int p = 0; p < PERIODS; p++)
             book(&g->meters[u][p], (enum conf_period)p, ahead[u]);
+    snprintf(name, sizeof(name), "lost.%.200s", g->name);
+    rest = state_get(q->parts.state, name);
+    g->lost_until_ms = number(&rest, ' ');
     snprintf(name, sizeof(name), "learnt.%.200s", g->name);
     rest = state_get(q->parts.state, name);
     if (rest.len > 0) {
@@ -847,11 +860,83 @@ void quota_bind(struct queue *q)
     }
 }
 
+// What is under way goes on counting.
+static void keep_counts(struct queue *q, struct gateway_quota *g)
+{
+    uint64_t ahead[UNITS];
+    for (int u = 0; u < UNITS; u++)
+        ahead[u] = g->under_way[u] + g->left[u];
+    if (q->parts.state != NULL && !g->asked)
+        write_state(q, g, ahead);
+}
+
+static void take_as_used(struct queue *q, struct gateway_quota *g)
+{
+    for (int u = 0; u < UNITS; u++)
+        for (int p = 0; p < PERIODS; p++) {
+            struct meter *m = &g->meters[u][p];
+            enum conf_period period = (enum conf_period)p;
+            if (m->limit == 0)
+                continue;
+            refresh_meter(q, m, period);
+            if (m->booked < m->limit)
+                book(m, period, m->limit - m->booked);
+            int64_t end = slides(period) ? q->now_ms + SLOTS * slot_ms(period) : m->end_ms;
+            g->lost_until_ms = end > g->lost_until_ms ? end : g->lost_until_ms;
+        }
+    if (g->lost_until_ms == 0)
+        return;
+    log_error("quota", 0,
+              "%s: how much of its allowance is used is not known any more, so all of it counts as "
+              "used; if that is wrong: waypost gateway reset %s",
+              g->name, g->name);
+    keep_counts(q, g);
+    look_again(q, g);
+}
+
+bool queue_reset_quota(struct queue *q, struct str name, const char *who, struct err *err)
+{
+    const struct conf_gateway *c = conf_gateway_find(q->conf, name);
+    struct gateway_quota *g = c != NULL ? find(q, c->index) : NULL;
+    if (g == NULL) {
+        err_set(err, "there is no gateway %.*s", STR_FMT(name));
+        return false;
+    }
+    queue_now(q);
+    for (int u = 0; u < UNITS; u++)
+        for (int p = 0; p < PERIODS; p++) {
+            struct meter *m = &g->meters[u][p];
+            m->booked = m->since = 0;
+            memset(m->slots, 0, sizeof(m->slots));
+            memset(m->past, 0, sizeof(m->past));
+        }
+    memset(&g->learnt, 0, sizeof(g->learnt));
+    g->lost_until_ms = 0;
+    log_info("quota", 0, "%s: nothing of its allowance counts as used, says %s", g->name, who);
+    keep_counts(q, g);
+    if (g->limited)
+        look_again(q, g);
+    struct lane *lane = c->kind != GATEWAY_DIRECT ? lane_for(q, c->index, STR("")) : NULL;
+    if (lane != NULL && lane->trouble != NULL && lane->trouble->outcome.class == OUTCOME_QUOTA)
+        lane_end_rest(q, lane);
+    queue_wake(q);
+    return true;
+}
+
+int64_t quota_lost_until(const struct queue *q, uint32_t gateway)
+{
+    const struct gateway_quota *g = find(q, gateway);
+    return g != NULL && g->lost_until_ms > q->now_ms ? g->lost_until_ms : 0;
+}
+
 void quota_start(struct queue *q)
 {
     q->quotas = xcalloc(1, sizeof(*q->quotas));
     q->quotas->by_name = map_new();
     quota_bind(q);
+    for (uint32_t i = 0; i < q->quotas->count; i++)
+        if (q->parts.state != NULL && state_damaged(q->parts.state))
+            take_as_used(q, q->quotas->at[i]);
     for (uint32_t i = 0; i < q->quotas->count; i++) {
         struct outcome o = {
             .class = OUTCOME_QUOTA, .scope = SCOPE_ACCOUNT, .text = "as it said before this start"};

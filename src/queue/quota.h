@@ -41,4 +41,6 @@ int64_t quota_due(const struct queue *q); // wall clock of the next look; INT64_
 void quota_turn(struct queue *q);         // looks: what is open again?
 void quota_jump(struct queue *q);         // the wall clock was set
 
+// What was counted is lost, and all of it taken as used, until then (wall clock); 0: it is known.
+int64_t quota_lost_until(const struct queue *q, uint32_t gateway);
 size_t quota_view(struct queue *q, uint32_t gateway, struct queue_quota_view *out, size_t max);

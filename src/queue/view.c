@@ -130,6 +130,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
         place_view(q, i, v);
         v->server_size = q->gateways[i].server_size;
         health_view(q, i, v);
+        v->quota_lost_ms = quota_lost_until(q, i);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }
     return n;

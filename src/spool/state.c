@@ -54,6 +54,7 @@ struct state {
     size_t bytes;    // of the file
     bool dirty;      // not in a write yet
     bool overflowed; // something could not be taken
+    bool damaged;    // as it was found
     struct loop *loop;
     struct timer timer;
     struct defer defer;
@@ -332,9 +333,10 @@ static bool put_aside(struct state *s, const char *path, const char *why, struct
     path_of(s, "state.damaged", aside);
     if (!path_rename(path, aside, err))
         return false;
+    s->damaged = true;
     log_error("damaged", 0,
-              "%s: %s. It is kept as %s. What was remembered there (allowances used up, the "
-              "gateway picked) begins anew",
+              "%s: %s. It is kept as %s. What was remembered there (the gateway picked, detours) "
+              "begins anew; allowances count as used up",
               path, why, aside);
     return true;
 }
@@ -362,6 +364,11 @@ struct state *state_open(const char *spool_dir, struct err *err)
     if (!ok)
         state_close(&s);
     return s;
+}
+
+bool state_damaged(const struct state *s)
+{
+    return s->damaged;
 }
 
 void state_start(struct state *s, struct loop *loop)

@@ -12,6 +12,8 @@
 struct state;
 // Blocks; at start. A damaged file is put aside (said in the log) and an empty state begun.
 struct state *state_open(const char *spool_dir, struct err *err);
+// The file was damaged and put aside: what was remembered is not known.
+bool state_damaged(const struct state *state);
 // From here on changes are written by a worker of this loop; all that follows is used on it.
 void state_start(struct state *state, struct loop *loop);
 // Writes what is not written yet; blocks. Not while a worker writes: after state_flush, or before

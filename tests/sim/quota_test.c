@@ -250,6 +250,50 @@ static void per_day_1000(struct conf *conf)
     tuned_gateway(conf, "one")->quota[UNIT_MESSAGES][PERIOD_DAY] = 1000;
 }
 
+static void do_reset(void *ctx)
+{
+    struct err err;
+    assert_true(queue_reset_quota(daemon_queue(run.daemon), STR("one"), "the test", &err));
+}
+
+static void a_damaged_state_grants_nothing(void **state)
+{
+    start_tuned(HEAD BOTH, per_day_10);
+    for (int i = 0; i < 4; i++)
+        send_one("far.example");
+    pass(MINUTE);
+    assert_int_equal(one.mails, 4);
+    stop();
+    world_disk_put("/spool/state", "garbage\n", 8);
+    restart();
+    pass(SECOND);
+    for (int i = 0; i < 10; i++)
+        send_one("far.example");
+    pass(10 * MINUTE);
+    assert_int_equal(one.mails, 4); // it may have been all
+    assert_int_equal(two.mails, 10);
+    assert_true(gateway_view("one")->quota_lost_ms > 0);
+    // So it stays over another restart, until a person knows better.
+    stop();
+    restart();
+    pass(SECOND);
+    send_one("far.example");
+    pass(MINUTE);
+    assert_int_equal(one.mails, 4);
+    assert_true(gateway_view("one")->quota_lost_ms > 0);
+    world_boot(do_reset, NULL);
+    for (int i = 0; i < 12; i++)
+        send_one("far.example");
+    pass(10 * MINUTE);
+    assert_int_equal(one.mails, 14);
+    assert_true(gateway_view("one")->quota_lost_ms == 0);
+    // And anew the next day.
+    pass(DAY);
+    send_one("far.example");
+    pass(MINUTE);
+    assert_int_equal(one.mails, 15);
+}
+
 static void a_crash_loses_a_lease_at_most(void **state)
 {
     start_tuned(HEAD ONE, per_day_1000);
@@ -461,6 +505,7 @@ int main(void)
         TEST(bytes_count_and_what_never_fits_stops_nobody),
         TEST(any_hour_and_any_minute_holds_no_more),
         TEST(a_restart_grants_nothing_anew),
+        TEST(a_damaged_state_grants_nothing),
         TEST(a_crash_loses_a_lease_at_most),
         TEST(a_jump_of_the_clock_grants_nothing_twice),
         TEST(a_refusal_teaches_and_more_unteaches),
