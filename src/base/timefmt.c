@@ -36,15 +36,16 @@ static struct civil civil_of(int64_t wall_ms)
     return c;
 }
 
+static const char day_names[] = "SunMonTueWedThuFriSat";
+static const char month_names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 const char *time_rfc5322(int64_t wall_ms, int offset_minutes, char text[TIME_TEXT])
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     struct civil c = civil_of(wall_ms + (int64_t)offset_minutes * 60000);
     int off = offset_minutes < 0 ? -offset_minutes : offset_minutes;
     snprintf(text, TIME_TEXT, "%.3s, %d %.3s %04lld %02d:%02d:%02d %c%02d%02d",
-             days + 3 * c.weekday, c.day, months + 3 * (c.month - 1), (long long)c.year, c.hour,
-             c.minute, c.second, offset_minutes < 0 ? '-' : '+', off / 60 % 100, off % 60);
+             day_names + 3 * c.weekday, c.day, month_names + 3 * (c.month - 1), (long long)c.year,
+             c.hour, c.minute, c.second, offset_minutes < 0 ? '-' : '+', off / 60 % 100, off % 60);
     return text;
 }
 
@@ -53,6 +54,31 @@ const char *time_iso(int64_t wall_ms, char text[TIME_TEXT])
     struct civil c = civil_of(wall_ms);
     snprintf(text, TIME_TEXT, "%04lld-%02d-%02dT%02d:%02d:%02d.%03dZ", (long long)c.year, c.month,
              c.day, c.hour, c.minute, c.second, c.ms);
+    return text;
+}
+
+// Days since 1970.
+static int64_t day_of(int64_t local_ms)
+{
+    return local_ms >= 0 ? local_ms / 86400000 : -1;
+}
+
+const char *time_when(int64_t wall_ms, int offset_minutes, int64_t now_ms, int now_offset_minutes,
+                      char text[TIME_TEXT])
+{
+    int64_t at = wall_ms + (int64_t)offset_minutes * 60000;
+    int64_t away = day_of(at) - day_of(now_ms + (int64_t)now_offset_minutes * 60000);
+    struct civil c = civil_of(at);
+    const char *day = away == 0 ? "" : away == 1 ? "tomorrow " : away == -1 ? "yesterday " : NULL;
+    if (day != NULL) {
+        snprintf(text, TIME_TEXT, "%s%02d:%02d", day, c.hour, c.minute);
+        return text;
+    }
+    char year[24] = "";
+    if (away > 300 || away < -300)
+        snprintf(year, sizeof(year), " %04lld", (long long)c.year);
+    snprintf(text, TIME_TEXT, "%.3s %d %.3s%s %02d:%02d", day_names + 3 * c.weekday, c.day,
+             month_names + 3 * (c.month - 1), year, c.hour, c.minute);
     return text;
 }
 

@@ -10,6 +10,10 @@ enum { TIME_TEXT = 48 };
 const char *time_rfc5322(int64_t wall_ms, int offset_minutes,
                          char text[TIME_TEXT]);              // Sat, 21 Nov 2026 09:07:00 +0000
 const char *time_iso(int64_t wall_ms, char text[TIME_TEXT]); // 2026-11-21T09:07:00.123Z
+// As people say it, by the clock of the place: "10:00", "tomorrow 09:00", "Tue 24 Nov 10:00". Each
+// offset is the zone's distance from UTC at that moment.
+const char *time_when(int64_t wall_ms, int offset_minutes, int64_t now_ms, int now_offset_minutes,
+                      char text[TIME_TEXT]);
 // "4 m", "2 h 05 m", "3 d 4 h": the two largest units.
 const char *time_span(int64_t ms, char text[TIME_TEXT]);
 // "90s", "1m", "4h", "5d", "2w"; a bare number is seconds. False on anything else.

@@ -252,7 +252,7 @@ static bool find(struct reply *r, uint64_t id, struct queue_message_view *v)
 
 static void show_text(struct reply *r, const struct queue_message_view *v)
 {
-    char id[ID_TEXT_SIZE], when[TIME_TEXT], size[WORDS_TEXT], next[TIME_TEXT];
+    char id[ID_TEXT_SIZE], when[WORDS_TEXT], size[WORDS_TEXT], next[TIME_TEXT];
     struct buf decoded;
     struct str subject = reply_subject(v->envelope.subject, &decoded);
     words_size(v->size, size);
@@ -261,7 +261,7 @@ static void show_text(struct reply *r, const struct queue_message_view *v)
                v->envelope.subject.len > 0 ? "\"" : "", size, v->state, v->held ? ": " : "",
                v->held ? v->hold_reason : "");
     buf_free(&decoded);
-    reply_line(r, "  accepted   %s from %.*s%s%.*s", time_iso(v->envelope.accepted_ms, when),
+    reply_line(r, "  accepted   %s from %.*s%s%.*s", words_moment(v->envelope.accepted_ms, when),
                STR_FMT(v->envelope.client), v->envelope.user.len > 0 ? ", user " : "",
                STR_FMT(v->envelope.user));
     reply_line(r, "  sender     <%.*s>", STR_FMT(v->envelope.sender));

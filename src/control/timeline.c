@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/timefmt.h"
 #include "control/table.h"
+#include "control/waits.h"
 #include "control/words.h"
 #include "route/judge.h"
 #include "sys/clock.h"
@@ -12,15 +13,6 @@
 #include <stdio.h>
 
 enum { AT_ONCE_MS = 2000 };
-
-// "2026-11-21 14:02:11.204"
-static const char *local_time(int64_t wall_ms, char text[TIME_TEXT])
-{
-    time_iso(wall_ms + (int64_t)clock_utc_offset_minutes(wall_ms) * 60000, text);
-    text[10] = ' ';
-    text[23] = '\0';
-    return text;
-}
 
 static struct str sender_text(struct str sender)
 {
@@ -31,7 +23,7 @@ static struct str sender_text(struct str sender)
 
 void timeline_head(struct reply *r, const struct index_message *m, bool states)
 {
-    char id[ID_TEXT_SIZE], size[WORDS_TEXT], when[TIME_TEXT];
+    char id[ID_TEXT_SIZE], size[WORDS_TEXT], when[WORDS_TEXT];
     const struct envelope *e = &m->envelope;
     struct buf decoded;
     struct str subject = reply_subject(m->subject, &decoded);
@@ -45,8 +37,9 @@ void timeline_head(struct reply *r, const struct index_message *m, bool states)
                    states ? rcpt_state_name((enum rcpt_state)m->states[i]) : "");
     if (e->count > 10)
         reply_line(r, "  and %zu more", e->count - 10);
-    reply_line(r, "  %s  accepted from %.*s%s%.*s%s%.*s, on disk", local_time(m->accepted_ms, when),
-               STR_FMT(e->client), e->user.len > 0 ? " as " : "", STR_FMT(e->user),
+    reply_line(r, "  %s  accepted from %.*s%s%.*s%s%.*s, on disk",
+               words_moment(m->accepted_ms, when), STR_FMT(e->client),
+               e->user.len > 0 ? " as " : "", STR_FMT(e->user),
                e->listener.len > 0 ? " at listener " : "", STR_FMT(e->listener));
 }
 
@@ -78,17 +71,48 @@ static bool known_words(const struct reply *r, struct str gateway, const struct 
     return g != NULL && o->class != OUTCOME_OK && o->code != 0 && judge_known(o, conf, g, rule_out);
 }
 
+// The first attempt after `e` that was for the same recipient; NULL: there was none.
+static const struct index_event *next_attempt(const struct index_message *m,
+                                              const struct index_event *e, uint32_t rcpt)
+{
+    while (++e < m->events + m->event_count)
+        for (size_t i = 0; e->kind == INDEX_ATTEMPT && i < e->result_count; i++)
+            if (e->results[i].index == rcpt)
+                return e;
+    return NULL;
+}
+
+// Without a clock of its own it went on at once, or waits until one of its ways opens. What came
+// after says which; after the last attempt the queue does.
+static void no_clock(struct reply *r, const struct index_message *m, const struct index_event *e,
+                     uint32_t rcpt, struct buf *out)
+{
+    char when[WORDS_TEXT];
+    struct queue_message_view v;
+    const struct index_event *next = next_attempt(m, e, rcpt);
+    bool waits = next == NULL ? m->ended_ms > 0 : str_eq(next->gateway, e->gateway);
+    int64_t until_ms = 0, now = clock_wall_ms();
+    if (next == NULL && queue_show(r->control->parts.queue, m->id, r->arena, &v) &&
+        rcpt < v.envelope.count) {
+        waits = !v.rcpts[rcpt].busy && !v.rcpts[rcpt].soon;
+        until_ms = waits ? waits_until(r, m->id) : 0;
+    }
+    buf_puts(out, waits ? "; waits until a way opens" : "; takes the next way that is open");
+    if (until_ms > now)
+        buf_printf(out, ", at %s", words_when(until_ms, now, when));
+}
+
 // `kept`: instead of a further attempt the message was put on hold.
-static void consequence(const struct reply *r, struct str gateway, struct buf *out,
-                        const struct store_rcpt_result *result, int64_t at_ms, bool kept)
+static void consequence(struct reply *r, const struct index_message *m, const struct index_event *e,
+                        const struct store_rcpt_result *result, bool kept, struct buf *out)
 {
     struct judge_rule rule;
     char span[TIME_TEXT];
-    int64_t wait = result->next_ms - at_ms;
+    int64_t wait = result->next_ms - e->wall_ms;
     if (result->outcome.class == OUTCOME_OK)
         return;
     buf_printf(out, "  -> %s", judge_reason(&result->outcome));
-    if (known_words(r, gateway, &result->outcome, &rule))
+    if (known_words(r, e->gateway, &result->outcome, &rule))
         buf_printf(out, " (words of %s)", rule.dialect);
     if (result->state != RCPT_WAITING)
         buf_printf(out, "; %s", rcpt_state_name(result->state));
@@ -97,7 +121,7 @@ static void consequence(const struct reply *r, struct str gateway, struct buf *o
     else if (wait > AT_ONCE_MS)
         buf_printf(out, "; again in %s", time_span(wait, span));
     else
-        buf_puts(out, "; takes the next way that is open");
+        no_clock(r, m, e, result->index, out);
 }
 
 static bool same_end(const struct store_rcpt_result *a, const struct store_rcpt_result *b)
@@ -132,7 +156,7 @@ static bool told_already(const struct index_event *e, size_t at)
 static void attempt(struct reply *r, const struct index_message *m, const struct index_event *e,
                     bool transcripts)
 {
-    char when[TIME_TEXT];
+    char when[WORDS_TEXT];
     struct buf line;
     struct str rest = e->transcript, text;
     const struct index_event *next = e + 1 < m->events + m->event_count ? e + 1 : NULL;
@@ -144,9 +168,9 @@ static void attempt(struct reply *r, const struct index_message *m, const struct
             continue;
         buf_clear(&line);
         outcome_text(&line, &e->results[i]);
-        consequence(r, e->gateway, &line, &e->results[i], e->wall_ms, kept);
+        consequence(r, m, e, &e->results[i], kept, &line);
         whose(&line, m, e, i);
-        reply_line(r, "  %s  %-12.*s %s", local_time(e->wall_ms, when), STR_FMT(e->gateway),
+        reply_line(r, "  %s  %-12.*s %s", words_moment(e->wall_ms, when), STR_FMT(e->gateway),
                    buf_cstr(&line));
     }
     if (e->facts.len > 0)
@@ -159,18 +183,18 @@ static void attempt(struct reply *r, const struct index_message *m, const struct
 static void event(struct reply *r, const struct index_message *m, const struct index_event *e,
                   bool transcripts)
 {
-    char when[TIME_TEXT], until[TIME_TEXT];
-    local_time(e->wall_ms, when);
+    char when[WORDS_TEXT], until[WORDS_TEXT];
+    words_moment(e->wall_ms, when);
     const char *by = e->text.len > 0 ? ": " : "";
     switch (e->kind) {
     case INDEX_ACCEPTED: // the head has it
         if (m->envelope.release_ms > m->accepted_ms)
             reply_line(r, "  %s  to be sent at %s, as the client wished", when,
-                       local_time(m->envelope.release_ms, until));
+                       words_moment(m->envelope.release_ms, until));
         break;
     case INDEX_SEND_AT:
         if (e->at_ms > e->wall_ms)
-            reply_line(r, "  %s  to be sent at %s%s%.*s", when, local_time(e->at_ms, until), by,
+            reply_line(r, "  %s  to be sent at %s%s%.*s", when, words_moment(e->at_ms, until), by,
                        STR_FMT(e->text));
         else if (e->text.len > 0)
             reply_line(r, "  %s  to be sent now%s%.*s", when, by, STR_FMT(e->text));
@@ -216,12 +240,12 @@ void timeline_list_head(struct reply *r)
 
 void timeline_list_line(struct reply *r, const struct index_message *m)
 {
-    char when[TIME_TEXT], id[ID_TEXT_SIZE], to[LIMIT_PATH + 8];
+    char when[WORDS_TEXT], id[ID_TEXT_SIZE], to[LIMIT_PATH + 8];
     struct buf subject;
     struct str rest = m->recipients, first = {0};
     str_split(&rest, ' ', &first);
     snprintf(to, sizeof(to), "%.*s%s", STR_FMT(first), rest.len > 0 ? " +" : "");
-    local_time(m->accepted_ms, when);
+    words_moment(m->accepted_ms, when);
     const struct str cells[] = {
         str_make(when, 19),
         str_of(id_format(m->id, id)),

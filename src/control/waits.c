@@ -37,9 +37,23 @@ void waits_look(struct reply *r, struct waits *out)
         queue_waits(r->control->parts.queue, ids[i], count, &c);
 }
 
+// NULL: it goes now.
+static const struct wait_group *first_group(struct reply *r, uint64_t id)
+{
+    struct waits *w = arena_alloc(r->arena, sizeof(*w));
+    *w = (struct waits){0};
+    queue_waits(r->control->parts.queue, id, count, &(struct counting){.reply = r, .waits = w});
+    return w->count > 0 ? &w->groups[0] : NULL;
+}
+
 const char *waits_why(struct reply *r, uint64_t id)
 {
-    struct waits w = {0};
-    queue_waits(r->control->parts.queue, id, count, &(struct counting){.reply = r, .waits = &w});
-    return w.count > 0 ? w.groups[0].why : NULL;
+    const struct wait_group *g = first_group(r, id);
+    return g != NULL ? g->why : NULL;
+}
+
+int64_t waits_until(struct reply *r, uint64_t id)
+{
+    const struct wait_group *g = first_group(r, id);
+    return g != NULL ? g->until_ms : 0;
 }

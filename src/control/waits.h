@@ -18,3 +18,4 @@ struct waits {
 void waits_look(struct reply *r, struct waits *out);
 // Of one message, the first reason: "for company: not on network office"; NULL: it goes now.
 const char *waits_why(struct reply *r, uint64_t id);
+int64_t waits_until(struct reply *r, uint64_t id); // and its moment (wall clock), 0: by no clock

@@ -40,28 +40,20 @@ static int64_t local(int64_t wall_ms)
     return wall_ms + (int64_t)clock_utc_offset_minutes(wall_ms) * MINUTE_MS;
 }
 
-static int64_t day_of(int64_t local_ms)
-{
-    return local_ms >= 0 ? local_ms / DAY_MS : -1;
-}
-
 const char *words_when(int64_t wall_ms, int64_t now_ms, char text[WORDS_TEXT])
 {
-    int64_t at = local(wall_ms), days = day_of(at) - day_of(local(now_ms));
-    unsigned minute = (unsigned)(at % DAY_MS / MINUTE_MS);
-    const char *day = days == 0 ? "" : days == 1 ? "tomorrow " : days == -1 ? "yesterday " : NULL;
-    if (day != NULL) {
-        snprintf(text, WORDS_TEXT, "%s%02u:%02u", day, minute / 60, minute % 60);
-        return text;
-    }
-    char full[TIME_TEXT]; // Tue, 24 Nov 2026 09:00:00 +0000
-    time_rfc5322(wall_ms, clock_utc_offset_minutes(wall_ms), full);
-    struct str rest = str_of(full), part[4] = {0};
-    for (size_t i = 0; i < 4; i++)
-        str_split(&rest, ' ', &part[i]);
-    snprintf(text, WORDS_TEXT, "%.3s %.*s %.*s %.*s%s%02u:%02u", part[0].ptr, STR_FMT(part[1]),
-             STR_FMT(part[2]), days > 300 || days < -300 ? 4 : 0, part[3].ptr,
-             days > 300 || days < -300 ? " " : "", minute / 60, minute % 60);
+    char when[TIME_TEXT];
+    time_when(wall_ms, clock_utc_offset_minutes(wall_ms), now_ms, clock_utc_offset_minutes(now_ms),
+              when);
+    snprintf(text, WORDS_TEXT, "%s", when);
+    return text;
+}
+
+const char *words_moment(int64_t wall_ms, char text[WORDS_TEXT])
+{
+    char iso[TIME_TEXT]; // 2026-11-21T14:02:11.204Z
+    time_iso(local(wall_ms), iso);
+    snprintf(text, WORDS_TEXT, "%.10s %.12s", iso, iso + 11);
     return text;
 }
 

@@ -11,6 +11,8 @@ const char *words_size(uint64_t bytes, char text[WORDS_TEXT]);    // "812 B", "4
 const char *words_number(uint64_t number, char text[WORDS_TEXT]); // "4,812"
 // Local: "09:00", "tomorrow 09:00", "Tue 24 Nov 09:00"; of the past as well.
 const char *words_when(int64_t wall_ms, int64_t now_ms, char text[WORDS_TEXT]);
+// Local: "2026-11-21 14:02:11.204", as in timelines.
+const char *words_moment(int64_t wall_ms, char text[WORDS_TEXT]);
 // "4,812 of 10,000 messages today, resets 09:00"; with `forecast` also when it will be used up.
 void words_quota(const struct queue_quota_view *quota, int64_t now_ms, bool forecast,
                  struct buf *out);

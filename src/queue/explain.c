@@ -18,14 +18,19 @@ struct assumed {
     char words[512];               // "" nothing is
 };
 
+static const char *moment(const struct queue *q, int64_t wall_ms, char text[TIME_TEXT])
+{
+    return time_when(wall_ms, clock_utc_offset_minutes(wall_ms), q->now_ms,
+                     clock_utc_offset_minutes(q->now_ms), text);
+}
+
 static void say_assumed(struct queue *q, const struct queue_assume *assume, struct assumed *a)
 {
     struct buf out;
     char when[TIME_TEXT];
     buf_init(&out, sizeof(a->words) - 1);
     if (assume->at_ms > 0)
-        buf_printf(&out, "it is %s",
-                   time_rfc5322(assume->at_ms, clock_utc_offset_minutes(assume->at_ms), when));
+        buf_printf(&out, "it is %s", moment(q, assume->at_ms, when));
     if (assume->networks_given) {
         buf_puts(&out, out.len > 0 ? ", on network " : "it is on network ");
         plan_networks(q->conf, assume->networks, &out);
@@ -90,9 +95,7 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
         const char *why = m->more != NULL ? m->more->hold_reason : NULL;
         buf_printf(out, "it is held%s%s", why != NULL ? ": " : "", why != NULL ? why : "");
     } else if (m->later && qmsg_send_ms(m) > at_ms) {
-        int64_t send_ms = qmsg_send_ms(m);
-        buf_printf(out, "it is to be sent at %s, as was wished",
-                   time_rfc5322(send_ms, clock_utc_offset_minutes(send_ms), when));
+        buf_printf(out, "it is to be sent at %s, as was wished", moment(q, qmsg_send_ms(m), when));
     } else if ((r->flags & RCPT_BUSY) != 0) {
         buf_puts(out, "it is on its way at this moment");
     } else if (is_under_way(r)) {
@@ -101,15 +104,13 @@ static void say_wait(struct queue *q, struct qmsg *m, size_t i, int64_t at_ms, s
         const char *name = q->conf->gateways[planning_doubt(q, m, r)].name;
         buf_printf(out, "it is in doubt: it asks only %s", name);
         if (doubt_ms > at_ms)
-            buf_printf(out, " until %s",
-                       time_rfc5322(doubt_ms, clock_utc_offset_minutes(doubt_ms), when));
+            buf_printf(out, " until %s", moment(q, doubt_ms, when));
         if (next_ms > at_ms)
-            buf_printf(out, ", again at %s",
-                       time_rfc5322(next_ms, clock_utc_offset_minutes(next_ms), when));
+            buf_printf(out, ", again at %s", moment(q, next_ms, when));
     } else if (next_ms > at_ms) {
-        buf_printf(out, "it waits for its own clock until %s (%u attempt%s so far)",
-                   time_rfc5322(next_ms, clock_utc_offset_minutes(next_ms), when), r->tries,
-                   r->tries == 1 ? "" : "s");
+        buf_printf(out, "it waits for its own clock until %s", moment(q, next_ms, when));
+        if (r->tries > 0)
+            buf_printf(out, " (%u attempt%s so far)", r->tries, r->tries == 1 ? "" : "s");
     }
 }
 

@@ -185,8 +185,8 @@ static void plan_doubt(struct queue *q, struct qmsg *m, size_t i, uint32_t gatew
 }
 
 // The round is over. When the chain's ways rest, it waits for them in their lane; when one is open,
-// it was this message they would not take, so the retry clock says when to ask again. True: it
-// waits for that.
+// or rests so shortly that this message would be the one to wake it, it was this message they would
+// not take, so the retry clock says when to ask again. True: it waits for that.
 static bool next_round(struct queue *q, struct qmsg *m, size_t i, struct plan_input *in,
                        struct plan *plan)
 {
@@ -194,9 +194,10 @@ static bool next_round(struct queue *q, struct qmsg *m, size_t i, struct plan_in
     r->step = 0;
     in->from_step = 0;
     *plan = plan_next(in);
-    if (plan->kind != PLAN_GO && !(plan->kind == PLAN_WAIT && was_answered(r)))
-        return false;
     int64_t at_ms = q->now_ms + queue_retry_delay(q, r->tries) + 1000;
+    bool shortly = plan->kind == PLAN_WAIT && was_answered(r) && plan->until_ms < at_ms;
+    if (plan->kind != PLAN_GO && !shortly)
+        return false;
     if (class_of_network((enum outcome_class)r->class))
         put_aside(q, m, i, at_ms);
     else

@@ -179,6 +179,25 @@ def test_a_list_says_what_a_message_waits_for(make):
     assert said == [{"recipients": 1, "why": "for far: not on network office", "until_ms": 0}]
 
 
+def test_what_waits_for_an_allowance_says_until_when(make):
+    peers = make.peer(), make.peer()
+    for peer in peers:
+        peer.on["DATA"] = "550 5.4.5 Daily user sending quota exceeded"
+    w = make.waypost({"backup": peers[0].gateway(priority="high"), "full": peers[1].gateway()})
+    ident = w.send(message())
+    w.await_event("deferred", "via full", id=ident)
+    until("the timeline says so", lambda: "; waits until a way opens, at " in w.run("log", ident, check=0).out)
+    text = w.run("log", ident, check=0).out
+    assert text.count("; takes the next way that is open") == 1 and "; again in" not in text
+    said = w.run("route", "explain", ident, check=0).out
+    assert "own clock" not in said and "so: waits for " in said
+    shown = w.run("queue", "show", ident, check=0).out
+    assert "waiting until a way opens" in shown
+    # One form of the moments for people: that of the timeline.
+    assert next(line for line in text.splitlines() if "accepted" in line).split()[:2] == \
+        next(line for line in shown.splitlines() if "accepted" in line).split()[1:3]
+
+
 def test_help_for_a_word_of_any_length(site):
     for word in ("x" * 255, "x" * 300, "x" * 100000):
         done = site.waypost.run("help", word)
