@@ -272,11 +272,17 @@ static void refuse(struct reply *r, const struct err *err)
 void cmd_gateway_next(struct reply *r)
 {
     struct err err = {0};
+    struct buf passed;
     const char *before = way_out(r);
-    if (queue_pick_next(r->control->parts.queue, asker(r), &err) == NULL)
+    buf_init(&passed, LIMIT_LOG_LINE);
+    if (queue_pick_next(r->control->parts.queue, asker(r), &passed, &err) == NULL) {
         refuse(r, &err);
-    else
+    } else {
+        if (passed.len > 0 && !r->json)
+            reply_line(r, "passed over: %s", buf_cstr(&passed));
         tell_choice(r, before);
+    }
+    buf_free(&passed);
 }
 
 void cmd_gateway_use(struct reply *r)

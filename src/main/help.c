@@ -79,7 +79,8 @@ static const struct help_text texts[] = {
     {"gateway next",
      "  waypost gateway next                             this one is blocked here: take the next\n"
      "  waypost gateway auto                             automatic again\n",
-     NULL},
+     "One that no mail could use now (other network, allowance used up, disabled) is passed "
+     "over.\n"},
     {"gateway auto", "  waypost gateway auto\n", NULL},
     {"gateway forget",
      "  waypost gateway forget isp                       it has another name, or no TLS, for "

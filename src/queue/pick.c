@@ -3,6 +3,7 @@
 // (0: none), and the mark of the place where it was (watch_mark).
 #include "queue/queue_int.h"
 #include "base/mem.h"
+#include "route/reason.h"
 #include "spool/state.h"
 #include "sys/log.h"
 
@@ -75,20 +76,43 @@ bool queue_pick(struct queue *q, struct str name, const char *who, struct err *e
     return true;
 }
 
-const char *queue_pick_next(struct queue *q, const char *who, struct err *err)
+// Is there a use in picking it at this moment? What rests after trouble may have got well, and
+// whoever picks it wants to know; an allowance that is used up has not.
+static bool worth_picking(struct queue *q, const struct conf_gateway *g, struct buf *passed)
+{
+    struct plan_input in = {.conf = q->conf,
+                            .gateways = q->gateways,
+                            .place = &q->place,
+                            .now_ms = q->now_ms,
+                            .minute_of_week = q->minute_of_week};
+    const struct plan_gateway *is = &q->gateways[g->index];
+    struct conf_step step = {.gateway = g->index};
+    int64_t until_ms;
+    enum plan_state state = plan_step_state(&in, &step, &until_ms);
+    if (state == STEP_OPEN || (state == STEP_RESTS && is->rest_class != OUTCOME_QUOTA))
+        return true;
+    buf_printf(passed, "%s%s: ", passed->len > 0 ? "; " : "", g->name);
+    reason_gateway(&in, g->index, passed);
+    return false;
+}
+
+// One that was picked and is in trouble is no longer the active one, and would be met again.
+const char *queue_pick_next(struct queue *q, const char *who, struct buf *passed, struct err *err)
 {
     char why[QUEUE_WHY];
-    const char *active = queue_active_gateway(q, why);
+    queue_now(q);
+    const char *active = q->place.picked != UINT32_MAX ? q->conf->gateways[q->place.picked].name
+                                                       : queue_active_gateway(q, why);
     const struct conf_gateway *from =
         active != NULL ? conf_gateway_find(q->conf, str_of(active)) : NULL;
     size_t n = q->conf->gateway_count, at = from != NULL ? from->index : n - 1;
-    for (size_t i = 1; i <= n; i++) {
+    for (size_t i = 1; i <= n - (from != NULL); i++) {
         const struct conf_gateway *g = &q->conf->gateways[(at + i) % n];
-        if (!g->enabled || !conf_gateway_is_general(g))
-            continue;
-        return queue_pick(q, str_of(g->name), who, err) ? g->name : NULL;
+        if (conf_gateway_is_general(g) && worth_picking(q, g, passed))
+            return queue_pick(q, str_of(g->name), who, err) ? g->name : NULL;
     }
-    err_set(err, "no gateway is enabled; direct delivery is no gateway to go round to");
+    err_set(err, "no %sgateway could take mail now%s%.*s", from != NULL ? "other " : "",
+            passed->len > 0 ? "; passed over: " : "", STR_FMT(buf_str(passed)));
     return NULL;
 }
 

@@ -109,9 +109,10 @@ size_t queue_deleted(struct queue *q, uint64_t after, struct str pattern, uint64
 // ---- The choice by hand (AR-9, AR-10) ----
 // `name` empty: automatic again. False with err: no such gateway, or it is disabled.
 bool queue_pick(struct queue *q, struct str name, const char *who, struct err *err);
-// The next enabled one behind the active one, in the order of the file, going round. Its name; NULL
-// with err.
-const char *queue_pick_next(struct queue *q, const char *who, struct err *err);
+// The one behind the picked or active one, in the order of the file, going round. Those that no
+// mail could use now (disabled, on another network, outside their hours, allowance used up) are
+// passed over and named with the cause in `passed`. Its name; NULL with err: there is no other.
+const char *queue_pick_next(struct queue *q, const char *who, struct buf *passed, struct err *err);
 const char *queue_picked(struct queue *q, int64_t *until_ms_out); // NULL: none; 0: no end by time
 // The gateway ordinary mail would take at this moment and why (AR-26); NULL with why there is none.
 enum { QUEUE_WHY = 512 };

@@ -332,6 +332,7 @@ static void give_order(void *ctx)
     struct order *o = ctx;
     struct queue *q = daemon_queue(run.daemon);
     struct err err = {0};
+    struct buf passed;
     const char *next;
     switch (o->verb) {
     case VERB_RETRY: o->ok = queue_retry(q, o->id); break;
@@ -345,10 +346,13 @@ static void give_order(void *ctx)
     case VERB_RESTORE: o->ok = queue_restore(q, o->id, "the story"); break;
     case VERB_PICK:
         if (str_eq(o->name, STR("next"))) {
-            next = queue_pick_next(q, "the story", &err);
+            buf_init(&passed, LIMIT_LOG_LINE);
+            next = queue_pick_next(q, "the story", &passed, &err);
             o->ok = next != NULL;
-            snprintf(o->text, sizeof(o->text), "%s is picked by hand, the next one",
-                     next != NULL ? next : "nothing");
+            snprintf(o->text, sizeof(o->text), "%s is picked by hand, the next one%s%s%s",
+                     next != NULL ? next : "nothing", passed.len > 0 ? " (passed over: " : "",
+                     buf_cstr(&passed), passed.len > 0 ? ")" : "");
+            buf_free(&passed);
         } else {
             bool automatic = str_eq(o->name, STR("auto"));
             o->ok = queue_pick(q, automatic ? STR("") : o->name, "the story", &err);

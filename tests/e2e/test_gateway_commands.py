@@ -41,11 +41,19 @@ def test_next_steps_through_the_gateways_in_order_and_goes_round(site):
     assert goes_by(site) == "first"
     assert "now using second (was first)" in w.run("gateway", "next", check=0).out
     assert goes_by(site) == "second"
-    third = w.run("gateway", "next", check=0).out
-    assert "far" in third  # a pick goes before networks
-    assert goes_by(site) == "far"
-    assert "first" in w.run("gateway", "next", check=0).out
+    round = w.run("gateway", "next", check=0).out
+    assert "passed over: far: not on network office" in round and "now using first (was second)" in round
     assert goes_by(site) == "first"
+    w.run("gateway", "use", "far", check=0)  # a pick goes before networks
+    assert goes_by(site) == "far"
+
+
+def test_next_says_when_none_is_left(make):
+    w = make.waypost({"one": make.peer().gateway(), "two": make.peer().gateway(networks=["office"])},
+                     networks={"office": {"address": ["203.0.113.0/24"]}})
+    done = w.run("gateway", "next")
+    assert done.returncode == 69 and "no other gateway could take mail now" in done.err and "two: not on network" in done.err
+    assert w.json("status")["way_out"]["picked"] is None
 
 
 def test_use_and_auto(site):

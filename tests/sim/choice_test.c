@@ -35,8 +35,11 @@ static bool pick(const char *name)
 static void do_next(void *ctx)
 {
     struct err err;
-    const char *name = queue_pick_next(daemon_queue(run.daemon), "test", &err);
+    struct buf passed;
+    buf_init(&passed, LIMIT_LOG_LINE);
+    const char *name = queue_pick_next(daemon_queue(run.daemon), "test", &passed, &err);
     snprintf(ask.answer, sizeof(ask.answer), "%s", name != NULL ? name : "");
+    buf_free(&passed);
 }
 
 static void do_active(void *ctx)
