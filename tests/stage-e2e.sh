@@ -3,6 +3,7 @@
 # most of the time is waiting.
 set -u
 top=$(mktemp -d /tmp/e2e.XXXXXX)
+chmod 755 "$top" # tests become other users
 trap 'rm -rf "$top"' EXIT
 build() { # directory
     ninja -C "$1" waypost waypost-simulate >"$top/build" 2>&1 || {
