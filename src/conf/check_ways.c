@@ -184,11 +184,16 @@ static void check_made(struct reader *r, const struct conf_route *route, const s
     const struct yaml_node *names = yaml_get(at, route->smarthost ? "gateway" : "gateways");
     if (route->mode == MODE_NONE && !route->smarthost)
         return;
+    const struct conf *conf = r->conf;
+    bool to_direct =
+        route->smarthost && conf->gateways[conf->smarthost.gateway].kind == GATEWAY_DIRECT;
+    if (to_direct)
+        reader_error(r, names, "`direct` is delivery without a gateway; name another");
     for (size_t i = 0; i < route->via_count; i++) {
-        const struct conf_gateway *g = &r->conf->gateways[route->via[i].gateway];
+        const struct conf_gateway *g = &conf->gateways[route->via[i].gateway];
         bool direct =
             i > 0 && route->via[i].gateway == route->via[0].gateway && g->kind == GATEWAY_DIRECT;
-        if (direct || (route->smarthost && route->via_count == 1 && g->kind == GATEWAY_DIRECT))
+        if (direct && !to_direct)
             reader_error(r, names, "`direct` is delivery without a gateway; name another");
         if (!g->enabled)
             reader_warn(r, names != NULL ? names : at,

@@ -316,6 +316,7 @@ struct conf {
     size_t ask_header_count;
     struct {
         uint32_t gateway; // UINT32_MAX: none
+        bool enabled;     // false: all it would have taken goes direct
         bool exclusive;   // everything through it, nothing direct
         enum conf_smarthost_on on;
     } smarthost;
@@ -360,5 +361,7 @@ static inline const char *conf_gateway_place(const struct conf_gateway *g)
 {
     return g->path != NULL ? g->path : g->unix_path != NULL ? g->unix_path : g->host;
 }
+// Everything of `dns`.
+bool conf_same_dns(const struct conf *a, const struct conf *b);
 const struct conf_gateway *conf_gateway_find(const struct conf *conf,
                                              struct str name); // NULL when unknown

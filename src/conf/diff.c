@@ -258,9 +258,7 @@ static void diff_keys(const struct sides *sides, const char *prefix, const char 
                       const void *a, const void *b)
 {
     struct buf *out = sides->out;
-    static const char *const at_start[] = {"spool",     "run",         "user",
-                                           "loops",     "dns.servers", "dns.anchor",
-                                           "dns.hosts", "dns.timeout", NULL};
+    static const char *const at_start[] = {"spool", "run", "user", "loops", NULL};
     struct buf x, y;
     buf_init(&x, 1024 * 1024);
     buf_init(&y, 1024 * 1024);

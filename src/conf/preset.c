@@ -7,7 +7,8 @@
 //   domains      the gateways; what fails is kept
 //   always       the gateways
 //
-//   smarthost    direct, then the gateway with `on`; exclusive: the gateway alone
+//   smarthost    direct, then the gateway with `on`; exclusive: the gateway alone; off: direct
+//   alone
 #include "conf/reader.h"
 
 static uint32_t direct_index(const struct reader *r)
@@ -117,12 +118,13 @@ bool preset_smarthost(struct reader *r, struct conf_route *route)
     if (conf->smarthost.gateway == UINT32_MAX)
         return false;
     struct conf_step *steps = arena_alloc(r->arena, 2 * sizeof(*steps));
-    if (!conf->smarthost.exclusive)
+    if (!conf->smarthost.enabled || !conf->smarthost.exclusive)
         steps[route->via_count++].gateway = direct_index(r);
-    steps[route->via_count++] = (struct conf_step){
-        .gateway = conf->smarthost.gateway,
-        .on = conf->smarthost.exclusive ? 0 : on[conf->smarthost.on],
-    };
+    if (conf->smarthost.enabled)
+        steps[route->via_count++] = (struct conf_step){
+            .gateway = conf->smarthost.gateway,
+            .on = conf->smarthost.exclusive ? 0 : on[conf->smarthost.on],
+        };
     route->name = "smarthost";
     route->via = steps;
     route->smarthost = true;

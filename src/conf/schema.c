@@ -209,7 +209,9 @@ const struct conf_key conf_keys[] = {
     {.path = "dns",
      .type = CONF_SECTION,
      .unset = "the system's resolver, without validation",
-     .help = "How names are looked up. A change takes a restart."},
+     .help = "How names are looked up. A change holds from the reload on, also for what is being "
+             "looked up "
+             "at that moment."},
     {.path = "dns.servers",
      .type = CONF_SERVERS,
      IN_CONF(dns_servers),
@@ -841,6 +843,13 @@ const struct conf_key conf_keys[] = {
      .unset = "must be set",
      .example = "isp",
      .help = "The gateway's name."},
+    {.path = "smarthost.enabled",
+     .type = CONF_BOOL,
+     IN_CONF(smarthost.enabled),
+     .fallback = "true",
+     .help =
+         "The switch, which `waypost smarthost on` and `off` set. Off, everything it would have "
+         "taken goes direct, also when it is `exclusive`."},
     {.path = "smarthost.exclusive",
      .type = CONF_BOOL,
      IN_CONF(smarthost.exclusive),

@@ -793,6 +793,9 @@ static void a_smarthost_is_the_last_route(void **state)
                  "direct, isp offline net dns tls auth quota reputation busy refused no-record");
     expect_chain("smarthost: {gateway: isp, exclusive: yes}\nroutes: [{to: x.example, via: two}]",
                  1, "isp");
+    // Switched off it is the direct way alone, whatever else is said of it (IS-6).
+    expect_chain("smarthost: {gateway: isp, enabled: no}", 0, "direct");
+    expect_chain("smarthost: {gateway: isp, enabled: no, exclusive: yes}", 0, "direct");
     struct conf *conf = good("gateways: {isp: a.example}\nsmarthost: {gateway: isp}");
     assert_true(conf->routes[0].smarthost && conf->routes[0].line == 2);
     conf_unref(&conf);

@@ -65,6 +65,9 @@ int cmd_config_rollback(const struct main_options *options, int argc, char **arg
 int cmd_gateway_add(const struct main_options *options, int argc, char **argv);
 int cmd_gateway_edit(const struct main_options *options, int argc, char **argv);
 int cmd_gateway_enable(const struct main_options *options, int argc, char **argv);
+int cmd_smarthost(const struct main_options *options, int argc, char **argv);
+int cmd_smarthost_on(const struct main_options *options, int argc, char **argv);
+int cmd_smarthost_off(const struct main_options *options, int argc, char **argv);
 int cmd_gateway_disable(const struct main_options *options, int argc, char **argv);
 int cmd_gateway_remove(const struct main_options *options, int argc, char **argv);
 int cmd_gateway_move(const struct main_options *options, int argc, char **argv);

@@ -31,8 +31,9 @@ struct session_loop {
     struct deliver *deliver;
     struct accept *accept;
     struct proxy *proxy;
-    struct accept_change *change; // between the two steps of a reload
-    struct drop *drop;            // on the first loop only
+    struct accept_change *change;      // between the two steps of a reload
+    struct names_change *names_change; // the same; NULL: of `dns` nothing changes
+    struct drop *drop;                 // on the first loop only
 };
 
 struct daemon {
@@ -124,12 +125,17 @@ static void end_watch(struct daemon *d)
     names_free(&d->watch_names);
 }
 
+static struct names_settings names_settings(const struct conf *conf)
+{
+    return (struct names_settings){.servers = conf->dns_servers,
+                                   .anchor_file = conf->dns_anchor,
+                                   .hosts_file = conf->hosts_file,
+                                   .timeout_ms = (int)conf->dns_timeout_ms};
+}
+
 static bool begin_watch(struct daemon *d, struct err *err)
 {
-    struct names_settings names = {.servers = d->conf->dns_servers,
-                                   .anchor_file = d->conf->dns_anchor,
-                                   .hosts_file = d->conf->hosts_file,
-                                   .timeout_ms = (int)d->conf->dns_timeout_ms};
+    struct names_settings names = names_settings(d->conf);
     if (d->conf->captive_url != NULL) {
         d->watch_names = names_new(d->conductor, &names, err);
         if (d->watch_names == NULL)
@@ -166,10 +172,7 @@ static bool open_loop(struct daemon *d, struct session_loop *l, struct err *err)
 {
     l->daemon = d;
     l->loop = loop_new("session");
-    struct names_settings names = {.servers = d->conf->dns_servers,
-                                   .anchor_file = d->conf->dns_anchor,
-                                   .hosts_file = d->conf->hosts_file,
-                                   .timeout_ms = (int)d->conf->dns_timeout_ms};
+    struct names_settings names = names_settings(d->conf);
     l->names = names_new(l->loop, &names, err);
     if (l->names == NULL)
         return false;
@@ -416,6 +419,8 @@ void daemon_free(struct daemon **dp)
 struct reload {
     struct daemon *daemon;
     struct conf *conf;
+    bool names; // `dns` changes
+    struct names_change *watch_names;
     size_t waiting;
     bool failed;
     struct err err;
@@ -426,8 +431,10 @@ struct reload {
 static void finish_reload(struct reload *r)
 {
     r->daemon->reloading = false;
-    if (!r->failed)
+    if (!r->failed) {
+        know_addresses(r->daemon);
         log_info("reloaded", 0, "the configuration %s is in force", r->conf->file);
+    }
     r->done(r->ctx, !r->failed, &r->err);
     conf_unref(&r->conf);
     xfree(r);
@@ -448,7 +455,11 @@ static void switch_loop(struct post *post)
     struct reload *r = o->reload;
     if (o->loop->change != NULL && r->failed)
         accept_discard(o->loop->accept, &o->loop->change);
+    if (o->loop->names_change != NULL && r->failed)
+        names_discard(&o->loop->names_change);
     if (!r->failed) {
+        if (o->loop->names_change != NULL)
+            names_apply(o->loop->names, &o->loop->names_change);
         accept_apply(o->loop->accept, &o->loop->change);
         if (o->loop->drop != NULL)
             drop_reload(o->loop->drop, r->conf);
@@ -481,11 +492,14 @@ static void on_prepared(struct post *post)
     if (--r->waiting > 0)
         return;
     if (!r->failed) {
+        if (r->watch_names != NULL)
+            names_apply(d->watch_names, &r->watch_names);
         conf_ref(r->conf);
         conf_unref(&d->conf);
         d->conf = r->conf;
         reload_place(d);
-        know_addresses(d);
+    } else if (r->watch_names != NULL) {
+        names_discard(&r->watch_names);
     }
     send_all(d, r, switch_loop);
 }
@@ -493,10 +507,20 @@ static void on_prepared(struct post *post)
 static void prepare_loop(struct post *post)
 {
     struct order *o = (struct order *)post;
-    o->loop->change = accept_prepare(o->loop->accept, o->reload->conf, &o->err);
-    o->ok = o->loop->change != NULL;
+    struct names_settings names = names_settings(o->reload->conf);
+    o->ok = true;
+    if (o->reload->names)
+        o->ok = (o->loop->names_change = names_prepare(o->loop->names, &names, &o->err)) != NULL;
+    if (o->ok)
+        o->ok =
+            (o->loop->change = accept_prepare(o->loop->accept, o->reload->conf, &o->err)) != NULL;
     o->post.run = on_prepared;
     loop_post(o->loop->daemon->conductor, &o->post);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
 void daemon_reload(struct daemon *d, struct conf *conf,
@@ -512,6 +536,7 @@ void daemon_reload(struct daemon *d, struct conf *conf,
     const char *fixed = strcmp(conf->spool_dir, d->conf->spool_dir) != 0 ? "spool"
                         : strcmp(conf->run_dir, d->conf->run_dir) != 0   ? "run"
                         : conf->loops != d->conf->loops                  ? "loops"
+                        : !same_text(conf->user, d->conf->user)          ? "user"
                                                                          : NULL;
     if (d->stopped != NULL || fixed != NULL) {
         r->failed = true;
@@ -523,7 +548,16 @@ void daemon_reload(struct daemon *d, struct conf *conf,
         finish_reload(r);
         return;
     }
-    send_all(d, r, prepare_loop);
+    struct names_settings names = names_settings(conf);
+    r->names = !conf_same_dns(conf, d->conf);
+    if (r->names && d->watch_names != NULL) {
+        r->watch_names = names_prepare(d->watch_names, &names, &r->err);
+        r->failed = r->watch_names == NULL;
+    }
+    if (r->failed)
+        finish_reload(r);
+    else
+        send_all(d, r, prepare_loop);
 }
 
 struct queue *daemon_queue(struct daemon *d)

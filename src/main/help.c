@@ -110,6 +110,12 @@ static const struct help_text texts[] = {
     {"gateway enable", "  waypost gateway enable isp\n", edit_options},
     {"gateway disable", "  waypost gateway disable isp\n", edit_options},
     {"gateway remove", "  waypost gateway remove isp\n", edit_options},
+    {"smarthost on",
+     "  waypost smarthost on\n"
+     "  waypost smarthost on isp                         another gateway\n",
+     edit_options},
+    {"smarthost off", "  waypost smarthost off\n", edit_options},
+    {"smarthost", "  waypost smarthost                                is it on?\n", ""},
     {"gateway move",
      "  waypost gateway move backup --before isp\n"
      "  waypost gateway move isp --last\n",

@@ -356,6 +356,11 @@ void place_reload(struct queue *q, const struct conf *before, struct watch_snaps
     xfree(q->route_hits);
     q->route_hits = xcalloc(q->conf->route_count + 1, sizeof(*q->route_hits));
     q->chosen_known = false;
+    if (!conf_same_dns(before, q->conf)) {
+        // Whom nobody found may well be found now.
+        forget_trouble(q);
+        exchangers_forget_trouble(q);
+    }
     if (now != NULL) {
         watch_snapshot_unref(&q->where);
         q->where = watch_snapshot_ref(now);

@@ -340,6 +340,8 @@ static void lint_gateway(struct lint *l, uint32_t i, bool default_reached, const
         lint_quota(l, g, label);
     if (g->kind == GATEWAY_DIRECT || !g->enabled || is_named(conf, i, true))
         return;
+    if (i == conf->smarthost.gateway && !conf->smarthost.enabled)
+        return; // switched off by hand
     if (is_named(conf, i, false) && !default_reached)
         found(l, g->line, label, "see what is said of these routes",
               "it is never used: the routes that name it are never taken");

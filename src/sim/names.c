@@ -16,6 +16,10 @@ struct entry {
     char text[512];
 };
 
+struct names_change {
+    int64_t timeout_us;
+};
+
 struct names {
     struct loop *loop;
     int64_t timeout_us;
@@ -129,12 +133,17 @@ void names_table_free(void)
 
 // ---- Look-ups. ----
 
+static int64_t timeout_of(const struct names_settings *settings)
+{
+    return 1000 * (int64_t)(settings->timeout_ms > 0 ? settings->timeout_ms : 10000);
+}
+
 struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err)
 {
     SIM_CALL;
     struct names *names = sim_alloc(SIM_CALLER, sizeof(*names));
     names->loop = loop;
-    names->timeout_us = 1000 * (int64_t)(settings->timeout_ms > 0 ? settings->timeout_ms : 10000);
+    names->timeout_us = timeout_of(settings);
     list_init(&names->queries);
     return names;
 }
@@ -162,6 +171,30 @@ void names_free(struct names **names)
 void names_refresh(struct names *names)
 {
     SIM_CALL;
+}
+
+struct names_change *names_prepare(struct names *names, const struct names_settings *settings,
+                                   struct err *err)
+{
+    SIM_CALL;
+    struct names_change *change = sim_alloc(SIM_CALLER, sizeof(*change));
+    change->timeout_us = timeout_of(settings);
+    return change;
+}
+
+void names_apply(struct names *names, struct names_change **change)
+{
+    SIM_CALL;
+    names->timeout_us = (*change)->timeout_us;
+    xfree(*change);
+    *change = NULL;
+}
+
+void names_discard(struct names_change **change)
+{
+    SIM_CALL;
+    xfree(*change);
+    *change = NULL;
 }
 
 static int by_preference(const void *a, const void *b)

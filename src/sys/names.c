@@ -28,15 +28,24 @@
 static const char RESOLV_CONF[] = "/etc/resolv.conf";
 enum { TIMEOUT_MS = 10 * 1000, CLASS_IN = 1, SECURE = 2, BOGUS = 1 };
 
-struct names {
-    struct names_base base; // libunbound's loop
-    struct loop *loop;
+// The settings, and what is open for them.
+struct resolver {
     struct ub_ctx *ub;
     char **servers; // NULL: those of RESOLV_CONF
     char *anchor_file;
-    struct timespec resolv_changed;
     struct hosts *hosts;
     int timeout_ms;
+};
+
+struct names_change {
+    struct resolver resolver;
+};
+
+struct names {
+    struct names_base base; // libunbound's loop
+    struct loop *loop;
+    struct resolver by;
+    struct timespec resolv_changed;
     struct link queries;
     struct link orphans;
     bool dropping; // the context is being deleted: it may call back for all it had under way
@@ -140,7 +149,7 @@ static bool open_zones(struct ub_ctx *ub, struct err *err)
     return true;
 }
 
-static struct ub_ctx *context_new(struct names *names, struct err *err)
+static struct ub_ctx *context_new(struct names *names, const struct resolver *by, struct err *err)
 {
     struct ub_ctx *ub = ub_ctx_create_ub_event(&names->base.ub);
     if (ub == NULL) {
@@ -148,8 +157,8 @@ static struct ub_ctx *context_new(struct names *names, struct err *err)
         return NULL;
     }
     ub_ctx_debugout(ub, NULL); // it would write to standard error
-    if (set_options(ub, err) && set_servers(ub, names->servers, err) &&
-        set_anchor(ub, names->anchor_file, err) && open_zones(ub, err))
+    if (set_options(ub, err) && set_servers(ub, by->servers, err) &&
+        set_anchor(ub, by->anchor_file, err) && open_zones(ub, err))
         return ub;
     ub_ctx_delete(ub);
     return NULL;
@@ -158,7 +167,7 @@ static struct ub_ctx *context_new(struct names *names, struct err *err)
 static bool resolv_conf_changed(struct names *names)
 {
     struct stat st = {0};
-    if (names->servers != NULL)
+    if (names->by.servers != NULL)
         return false;
     (void)!stat(RESOLV_CONF, &st);
     bool changed = memcmp(&st.st_mtim, &names->resolv_changed, sizeof(st.st_mtim)) != 0;
@@ -166,35 +175,58 @@ static bool resolv_conf_changed(struct names *names)
     return changed;
 }
 
-static void copy_servers(struct names *names, const char *const *servers)
+static void copy_servers(struct resolver *by, const char *const *servers)
 {
     size_t count = 0;
     while (servers != NULL && servers[count] != NULL)
         count++;
     if (count == 0)
         return;
-    names->servers = xcalloc(count + 1, sizeof(*names->servers));
+    by->servers = xcalloc(count + 1, sizeof(*by->servers));
     for (size_t i = 0; i < count; i++)
-        names->servers[i] = xstrdup(servers[i]);
+        by->servers[i] = xstrdup(servers[i]);
+}
+
+// `names->dropping` is set, when look-ups may be under way.
+static void resolver_close(struct resolver *by)
+{
+    if (by->ub != NULL)
+        ub_ctx_delete(by->ub);
+    hosts_free(&by->hosts);
+    for (char **server = by->servers; server != NULL && *server != NULL; server++)
+        xfree(*server);
+    xfree(by->servers);
+    xfree(by->anchor_file);
+    *by = (struct resolver){0};
+}
+
+static bool resolver_open(struct names *names, const struct names_settings *settings,
+                          struct resolver *by, struct err *err)
+{
+    *by = (struct resolver){.timeout_ms =
+                                settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS};
+    by->hosts = hosts_new(settings->hosts_file != NULL ? settings->hosts_file : "/etc/hosts");
+    copy_servers(by, settings->servers);
+    if (settings->anchor_file != NULL)
+        by->anchor_file = xstrdup(settings->anchor_file);
+    err->code = 0;
+    by->ub = context_new(names, by, err);
+    if (by->ub == NULL)
+        resolver_close(by);
+    return by->ub != NULL;
 }
 
 struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err)
 {
     struct names *names = xcalloc(1, sizeof(*names));
     names->loop = loop;
-    names->timeout_ms = settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS;
     list_init(&names->queries);
     list_init(&names->orphans);
     names_base_init(&names->base, loop);
-    names->hosts = hosts_new(settings->hosts_file != NULL ? settings->hosts_file : "/etc/hosts");
-    copy_servers(names, settings->servers);
-    if (settings->anchor_file != NULL)
-        names->anchor_file = xstrdup(settings->anchor_file);
-    resolv_conf_changed(names);
-    err->code = 0;
-    names->ub = context_new(names, err);
-    if (names->ub == NULL)
+    if (!resolver_open(names, settings, &names->by, err))
         names_free(&names);
+    else
+        resolv_conf_changed(names);
     return names;
 }
 
@@ -216,17 +248,11 @@ void names_free(struct names **names_ptr)
         return;
     struct names_query *q;
     names->dropping = true;
-    if (names->ub != NULL)
-        ub_ctx_delete(names->ub);
+    resolver_close(&names->by);
     list_each (&names->queries, q, struct names_query, link)
         query_free(q);
     list_each (&names->orphans, q, struct names_query, link)
         query_free(q);
-    hosts_free(&names->hosts);
-    for (char **server = names->servers; server != NULL && *server != NULL; server++)
-        xfree(*server);
-    xfree(names->servers);
-    xfree(names->anchor_file);
     xfree(names);
 }
 
@@ -273,7 +299,7 @@ static void on_timeout(void *ctx)
     struct names_query *q = ctx;
     q->answer = (struct names_answer){.status = NAMES_FAILED};
     snprintf(q->answer.why, sizeof(q->answer.why), "no answer from the name servers within %d s",
-             (q->names->timeout_ms + 999) / 1000);
+             (q->names->by.timeout_ms + 999) / 1000);
     tell(q);
 }
 
@@ -334,7 +360,7 @@ static bool answer_here(struct names_query *q, const char *name)
 {
     if (q->type != NAMES_A && q->type != NAMES_AAAA)
         return false;
-    const struct hosts_entry *entry = hosts_get(q->names->hosts, name);
+    const struct hosts_entry *entry = hosts_get(q->names->by.hosts, name);
     bool local = is_localhost(name);
     if (entry == NULL && !local)
         return false;
@@ -368,7 +394,7 @@ static void reverse_name(const struct net_addr *ip, char out[80])
 static void start(struct names_query *q)
 {
     q->in_flight = true; // it may call back at once, from its cache
-    int rc = ub_resolve_event(q->names->ub, q->name, (int)q->type, CLASS_IN, q, on_answer, NULL);
+    int rc = ub_resolve_event(q->names->by.ub, q->name, (int)q->type, CLASS_IN, q, on_answer, NULL);
     if (rc == 0)
         return;
     q->in_flight = false;
@@ -379,26 +405,61 @@ static void start(struct names_query *q)
     tell_later(q);
 }
 
+// The old context is gone, and with it what it was asked.
+static void ask_again(struct names *names)
+{
+    struct names_query *q;
+    names->dropping = false;
+    list_each (&names->orphans, q, struct names_query, link)
+        query_free(q);
+    list_each (&names->queries, q, struct names_query, link)
+        if (q->in_flight)
+            start(q);
+}
+
 // Other name servers: what was asked of the old ones is asked anew.
 static void renew(struct names *names)
 {
     struct err err;
-    struct ub_ctx *fresh = context_new(names, &err);
+    struct ub_ctx *fresh = context_new(names, &names->by, &err);
     if (fresh == NULL) {
         log_warn("names", 0, "staying with the old name servers: %s", err.text);
         return;
     }
-    struct names_query *q;
     names->dropping = true;
-    ub_ctx_delete(names->ub);
-    names->dropping = false;
-    names->ub = fresh;
-    list_each (&names->orphans, q, struct names_query, link)
-        query_free(q);
-    list_each (&names->queries, q, struct names_query, link) {
-        if (q->in_flight)
-            start(q);
+    ub_ctx_delete(names->by.ub);
+    names->by.ub = fresh;
+    ask_again(names);
+}
+
+struct names_change *names_prepare(struct names *names, const struct names_settings *settings,
+                                   struct err *err)
+{
+    struct names_change *change = xcalloc(1, sizeof(*change));
+    if (!resolver_open(names, settings, &change->resolver, err)) {
+        xfree(change);
+        return NULL;
     }
+    return change;
+}
+
+void names_apply(struct names *names, struct names_change **change)
+{
+    names->dropping = true;
+    resolver_close(&names->by);
+    names->by = (*change)->resolver;
+    resolv_conf_changed(names);
+    xfree(*change);
+    *change = NULL;
+    ask_again(names);
+}
+
+void names_discard(struct names_change **change)
+{
+    if (*change != NULL)
+        resolver_close(&(*change)->resolver);
+    xfree(*change);
+    *change = NULL;
 }
 
 void names_refresh(struct names *names)
@@ -430,7 +491,7 @@ struct names_query *names_lookup(struct names *names, const char *name, enum nam
     }
     q->name = xstrdup(name);
     list_append(&names->queries, &q->link);
-    timer_start(&q->timeout, names->timeout_ms);
+    timer_start(&q->timeout, names->by.timeout_ms);
     start(q);
     return q;
 }

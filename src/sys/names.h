@@ -56,6 +56,15 @@ void names_free(struct names **names); // running look-ups are dropped without c
 // forgotten, its silence too. Look-ups under way are asked again.
 void names_refresh(struct names *names);
 
+// Other settings, in two steps, so that of several loops all change or none does. Prepare opens
+// what they need; NULL with err when that cannot be. Then one of the others, which clears the
+// pointer: applied, what was known is forgotten, and look-ups under way are asked again.
+struct names_change;
+struct names_change *names_prepare(struct names *names, const struct names_settings *settings,
+                                   struct err *err);
+void names_apply(struct names *names, struct names_change **change);
+void names_discard(struct names_change **change);
+
 // The callback comes later from the loop, never from inside this call; the answer is borrowed for
 // its duration. CNAMEs are followed. Returns a handle for names_cancel; it is dead once the
 // callback ran.

@@ -294,6 +294,38 @@ static void test_local(void **state)
     assert_string_equal(net_addr_format_ip(&records[0].addr, text), "192.0.2.51");
 }
 
+// Look-ups are under way at a server that never answers when the settings become others.
+static void test_other_settings(void **state)
+{
+    static const char *const silent[] = {"192.0.2.1:53", NULL};
+    char server[32];
+    const char *servers[] = {server, NULL};
+    struct err err = {0};
+    begin(20000);
+    snprintf(server, sizeof(server), "127.0.0.1:%u", port);
+    struct names_settings bad = {.servers = servers, .anchor_file = "/nonexistent/key"};
+    struct names_settings mute = {.servers = silent, .timeout_ms = 20000};
+    struct names_settings good = {.servers = servers, .timeout_ms = 5000};
+    assert_null(names_prepare(names, &bad, &err));
+    assert_non_null(strstr(err.text, "/nonexistent/key"));
+    struct names_change *change = names_prepare(names, &mute, &err);
+    names_apply(names, &change);
+    assert_null(change);
+    struct names_query *dropped = ask("text.example.test", NAMES_TXT);
+    ask("example.test", NAMES_MX);
+    names_cancel(&dropped); // an orphan, when the old context goes
+    pending--;
+    change = names_prepare(names, &good, &err);
+    names_apply(names, &change);
+    change = names_prepare(names, &mute, &err);
+    names_discard(&change);
+    assert_null(change);
+    loop_run(loop);
+    assert_int_equal(got.status, NAMES_OK);
+    assert_int_equal(got.count, 3);
+    finish();
+}
+
 static void test_hosts_changes(void **state)
 {
     char path[128];
@@ -590,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_others),
         cmocka_unit_test(test_negative),
         cmocka_unit_test(test_local),
+        cmocka_unit_test(test_other_settings),
         cmocka_unit_test(test_hosts_changes),
         cmocka_unit_test(test_dnssec),
         cmocka_unit_test(test_cancel),

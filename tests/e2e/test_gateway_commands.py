@@ -208,6 +208,29 @@ def house(make):
     return h
 
 
+def test_the_smart_host_has_a_switch(house):
+    w = house.waypost
+    way = lambda: w.run("route", "explain", "--to", "a@b.test", check=0).out.splitlines()[-1].strip()
+    assert "no smart host is named" in w.run("smarthost", check=0).out
+    none = w.run("smarthost", "off")
+    assert none.returncode == 65 and "waypost smarthost on GATEWAY" in none.err
+    assert w.run("smarthost", "on", "ips").returncode != 0
+    w.run("smarthost", "on", "isp", check=0)
+    w.run("smarthost", "off", check=0)
+    assert w.json("smarthost") == {"schema": 1, "gateway": "isp", "on": False, "exclusive": False}
+    assert "off: isp, nothing goes through it" in w.run("smarthost", check=0).out
+    w.file.write_text(w.file.read_text().replace("enabled: false", "enabled: false, exclusive: true"))
+    w.run("reload", check=0)
+    assert way() == "so: goes through direct now"
+    assert "gateway isp" not in w.run("route", "lint").out
+    assert "smarthost.enabled" in w.run("smarthost", "on", "--dry-run", check=0).out
+    w.run("smarthost", "on", check=0)
+    assert way() == "so: goes through isp now"
+    assert "on: isp, everything goes through it" in w.run("smarthost", check=0).out
+    assert "# from the box by the door" in w.file.read_text()
+    assert w.run("smarthost", "maybe").returncode == 64 and w.run("smarthost", "off", "isp").returncode == 64
+
+
 def names(w):
     return [g["name"] for g in w.json("gateway", "list")["gateways"] if g["name"] != "direct"]
 
