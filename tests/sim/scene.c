@@ -149,7 +149,8 @@ static void decide(void *ctx, const struct net_addr *from, const struct net_addr
 {
     char text[NET_ADDR_TEXT];
     net_addr_format_ip(to, text);
-    link->fate = to->family == NET_IPV4 ? WORLD_LINK_BLACKHOLE : WORLD_LINK_UP;
+    bool to_us = strcmp(text, OWN_ADDRESS) == 0; // clients
+    link->fate = to->family == NET_IPV4 && !to_us ? WORLD_LINK_BLACKHOLE : WORLD_LINK_UP;
     link->reset_after = link->silent_after = UINT64_MAX;
     for (size_t i = 0; i < SERVERS; i++) {
         const struct server *v = all[i];

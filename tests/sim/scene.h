@@ -56,7 +56,8 @@ extern struct scene {
     bool reloaded;
 } run;
 
-#define HEAD "hostname: relay.example.org\nspool: /spool\nrun: /run\nloops: 1\n"
+#define OWN_ADDRESS "192.0.2.10"
+#define HEAD        "hostname: relay.example.org\nspool: /spool\nrun: /run\nloops: 1\n"
 #define GATEWAYS                                                                                   \
     "gateways:\n  one: {url: \"smtp://10.0.0.1\"}\n  two: {url: \"smtp://10.0.0.2\", priority: "   \
     "low}\n"
