@@ -19,6 +19,17 @@ static struct str sender_text(struct str sender)
     return sender.len > 0 ? sender : STR("<>");
 }
 
+// Its client waited for the next server's word and has been told everything.
+static bool passed(const struct index_message *m)
+{
+    return m->event_count > 0 && m->events[0].kind == INDEX_ACCEPTED && m->events[0].flag;
+}
+
+static const char *state_word(const struct index_message *m, enum rcpt_state state)
+{
+    return passed(m) && state == RCPT_RETURNED ? "refused" : rcpt_state_name(state);
+}
+
 // ---- For people ----
 
 void timeline_head(struct reply *r, const struct index_message *m, bool states)
@@ -34,13 +45,14 @@ void timeline_head(struct reply *r, const struct index_message *m, bool states)
     buf_free(&decoded);
     for (size_t i = 0; i < e->count && i < 10; i++)
         reply_line(r, "  to %.*s%s%s", STR_FMT(e->rcpts[i].address), states ? ": " : "",
-                   states ? rcpt_state_name((enum rcpt_state)m->states[i]) : "");
+                   states ? state_word(m, (enum rcpt_state)m->states[i]) : "");
     if (e->count > 10)
         reply_line(r, "  and %zu more", e->count - 10);
-    reply_line(r, "  %s  accepted from %.*s%s%.*s%s%.*s, on disk",
-               words_moment(m->accepted_ms, when), STR_FMT(e->client),
+    reply_line(r, "  %s  %s from %.*s%s%.*s%s%.*s, %s", words_moment(m->accepted_ms, when),
+               passed(m) ? "passed through" : "accepted", STR_FMT(e->client),
                e->user.len > 0 ? " as " : "", STR_FMT(e->user),
-               e->listener.len > 0 ? " at listener " : "", STR_FMT(e->listener));
+               e->listener.len > 0 ? " at listener " : "", STR_FMT(e->listener),
+               passed(m) ? "not kept (mode proxy)" : "on disk");
 }
 
 // "busy: 451 4.3.0 not now" or what a recipient's new state is when nothing was tried.
@@ -114,7 +126,9 @@ static void consequence(struct reply *r, const struct index_message *m, const st
     buf_printf(out, "  -> %s", judge_reason(&result->outcome));
     if (known_words(r, e->gateway, &result->outcome, &rule))
         buf_printf(out, " (words of %s)", rule.dialect);
-    if (result->state != RCPT_WAITING)
+    if (passed(m))
+        buf_puts(out, "; its client was told");
+    else if (result->state != RCPT_WAITING)
         buf_printf(out, "; %s", rcpt_state_name(result->state));
     else if (kept)
         buf_puts(out, "; kept");

@@ -5,22 +5,16 @@
 #include "base/mem.h"
 #include "sys/clock.h"
 
-#include <stdio.h>
-
-enum { NOTES_TEXT = 4096 };
-
 void history_init(struct history *h, struct arena *arena, const struct envelope *envelope)
 {
     *h = (struct history){.arena = arena, .envelope = *envelope};
     h->envelope.count = 0;
     h->envelope.rcpts = NULL;
     h->envelope.accepted_ms = clock_wall_ms();
-    buf_init(&h->notes, NOTES_TEXT);
 }
 
 void history_free(struct history *h)
 {
-    buf_free(&h->notes);
     xfree(h->told);
     h->told = NULL;
 }
@@ -49,9 +43,11 @@ void history_rcpt(struct history *h, const struct envelope_rcpt *rcpt, const str
 
 void history_note(struct history *h, const char *gateway, const char *text)
 {
-    if (h->notes.len > 0)
-        buf_putc(&h->notes, '\n');
-    buf_printf(&h->notes, "%s: %s; the next way", gateway, text);
+    if (h->note_count == HISTORY_NOTES)
+        return;
+    struct history_note *note = &h->notes[h->note_count++];
+    note->wall_ms = clock_wall_ms();
+    note->text = arena_printf(h->arena, "%s: %s; the next way", gateway, text);
 }
 
 void history_end(struct history *h, const struct outcome *o)
@@ -68,32 +64,30 @@ void history_end(struct history *h, const struct outcome *o)
 void history_write(struct history *h, struct store *store, uint64_t id, uint64_t size,
                    const char *gateway, const char *facts, struct str transcript)
 {
-    size_t count = h->envelope.count;
-    char note[160 + NOTES_TEXT];
+    size_t count = h->envelope.count, n = 0;
+    struct store_op ops[2 + HISTORY_NOTES];
     if (count == 0)
         return;
     int64_t now = clock_wall_ms();
-    snprintf(note, sizeof(note),
-             "passed through listener %.*s (mode proxy): its client was told each answer%s%.*s",
-             STR_FMT(h->envelope.listener), h->notes.len > 0 ? "\n" : "",
-             STR_FMT(buf_str(&h->notes)));
-    struct store_op ops[] = {
-        {.kind = STORE_ACCEPT,
-         .id = id,
-         .wall_ms = h->envelope.accepted_ms,
-         .envelope = &h->envelope,
-         .size = size,
-         .results = h->told,
-         .result_count = count},
-        {.kind = STORE_NOTE, .id = id, .wall_ms = now, .text = note},
-        {.kind = STORE_RESULT,
-         .id = id,
-         .wall_ms = now,
-         .gateway = gateway,
-         .facts = facts,
-         .transcript = transcript,
-         .results = h->told,
-         .result_count = count},
-    };
-    store_commit_quietly(store, ops, sizeof(ops) / sizeof(ops[0]));
+    ops[n++] = (struct store_op){.kind = STORE_ACCEPT,
+                                 .id = id,
+                                 .wall_ms = h->envelope.accepted_ms,
+                                 .envelope = &h->envelope,
+                                 .size = size,
+                                 .results = h->told,
+                                 .result_count = count};
+    for (size_t i = 0; i < h->note_count; i++)
+        ops[n++] = (struct store_op){
+            .kind = STORE_NOTE, .id = id, .wall_ms = h->notes[i].wall_ms, .text = h->notes[i].text};
+    // The timeline names by `facts` who dropped it.
+    bool left = h->told[0].state == RCPT_DROPPED;
+    ops[n++] = (struct store_op){.kind = STORE_RESULT,
+                                 .id = id,
+                                 .wall_ms = now,
+                                 .gateway = gateway,
+                                 .facts = left ? h->told[0].outcome.text : facts,
+                                 .transcript = transcript,
+                                 .results = h->told,
+                                 .result_count = count};
+    store_commit_quietly(store, ops, n);
 }

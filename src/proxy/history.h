@@ -5,11 +5,16 @@
 
 #include "spool/store.h"
 
+enum { HISTORY_NOTES = 16 };
 struct history {
     struct arena *arena;      // borrowed
     struct envelope envelope; // with all recipients that were asked for
     struct store_rcpt_result *told;
-    struct buf notes; // of ways that failed, a line each
+    struct history_note {
+        int64_t wall_ms;
+        const char *text;
+    } notes[HISTORY_NOTES]; // of ways that failed; more are forgotten
+    size_t note_count;
 };
 
 void history_init(struct history *h, struct arena *arena, const struct envelope *envelope);

@@ -89,7 +89,7 @@ static void free_relay(struct relay *r)
 static void conclude(struct relay *r)
 {
     struct outcome left = {.class = OUTCOME_LOCAL,
-                           .text = "the client left before its message was complete"};
+                           .text = "its client, which left before the message was complete"};
     history_end(&r->history, r->concluded ? &r->outcome : &left);
     history_write(&r->history, r->proxy->store, r->pass.id, r->size,
                   r->gateway[0] != '\0' ? r->gateway : NULL, r->facts, buf_str(&r->transcript));

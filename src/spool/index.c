@@ -120,7 +120,7 @@ static void read_event(const struct journal_op *op, struct str transcripts, stru
         .wall_ms = op->wall_ms,
         .gateway = op->gateway,
         .facts = op->facts,
-        .flag = op->flag,
+        .flag = op->kind == STORE_ACCEPT ? journal_is_over(op) : op->flag,
         .value = op->value,
         .text = op->text,
         .at_ms = op->at_ms,

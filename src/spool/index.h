@@ -29,6 +29,7 @@ struct index_event {
     struct store_rcpt_result *results; // ATTEMPT
     size_t result_count;
     bool flag;       // HOLD: true: hold, false: release
+                     // ACCEPTED: it passed through and was never kept
     int value;       // PRIORITY; HOLD: STORE_HOLD_BIN or 0
     struct str text; // HOLD, NOTE, SEND_AT: the reason
     int64_t at_ms;   // SEND_AT: not to be sent before

@@ -441,6 +441,17 @@ int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_o
     }
 }
 
+bool journal_is_over(const struct journal_op *op)
+{
+    struct str states = op->states;
+    struct store_rcpt_state state;
+    uint32_t ends = 0;
+    while (op->has_states && ends < op->count && journal_next_state(&states, &state) &&
+           rcpt_state_final(state.state))
+        ends++;
+    return op->has_states && ends == op->count;
+}
+
 bool journal_next_state(struct str *states, struct store_rcpt_state *state_out)
 {
     uint64_t next_ms;

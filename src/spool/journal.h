@@ -105,6 +105,8 @@ bool journal_put_op(struct buf *meta, const struct store_op *op); // all other k
 // Operations of a kind from the future are skipped.
 int journal_next_op(struct str *meta, uint64_t *body_at, struct journal_op *op_out);
 bool journal_next_id(struct str *more, uint64_t *id); // *id becomes the next one
+// Of an ACCEPT: it went through without being kept, the record is for the history alone.
+bool journal_is_over(const struct journal_op *op);
 bool journal_next_state(struct str *states, struct store_rcpt_state *state_out);
 // The last troubles of an ACCEPT's recipients, kept in the table; states[i].trouble become
 // references of it.

@@ -214,22 +214,10 @@ static void set_priority(struct live *l, int priority)
     l->priority = priority < -8 ? -8 : priority > 7 ? 7 : priority;
 }
 
-// It went through without being kept: the record is for the history alone.
-static bool is_over(const struct journal_op *op)
-{
-    struct str states = op->states;
-    struct store_rcpt_state state;
-    uint32_t ends = 0;
-    while (op->has_states && ends < op->count && journal_next_state(&states, &state) &&
-           rcpt_state_final(state.state))
-        ends++;
-    return ends == op->count;
-}
-
 static struct live *accept(struct live_table *t, const struct journal_op *op, uint64_t segment,
                            uint64_t offset)
 {
-    if (op->count == 0 || is_over(op))
+    if (op->count == 0 || journal_is_over(op))
         return NULL;
     struct live *l = new_entry(t);
     l->id = op->id;

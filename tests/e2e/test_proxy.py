@@ -75,7 +75,8 @@ def test_the_250_is_the_next_servers(make, through):
     m = kept(w, "relayed")[0]
     assert m["gateway"] == "up"
     shown = w.run("log", m["id"], check=0).out
-    assert "through" in shown and "PEER77" in shown
+    assert "passed through from 127.0.0.1 at listener through, not kept" in shown and "PEER77" in shown
+    assert "on disk" not in shown
     assert w.json("status")["since_start"]["passed"] == 1
     assert "1 message passed through" in w.run("status", check=0).out
 
@@ -121,7 +122,9 @@ def test_a_refusal_at_the_end(make, through):
         peer.on.clear()
         assert c.hand_in(message()).startswith(b"250 2.0.0 kept")
     nothing_waits(w)
-    assert kept(w, "returned") and kept(w, "relayed")
+    assert kept(w, "relayed")
+    shown = w.run("log", kept(w, "returned")[0]["id"], check=0).out
+    assert "to b@sink.test: refused" in shown and "its client was told" in shown
 
 
 def test_a_used_up_allowance_is_told_or_goes_another_way(make, through):
@@ -253,6 +256,8 @@ def test_a_client_that_leaves_frees_the_connection(make, through):
     w.send(sent)  # there is but one connection
     assert len(peer.messages) == 1
     nothing_waits(w)
+    shown = w.run("log", kept(w, "dropped", 3)[0]["id"], check=0).out
+    assert "dropped by its client, which left" in shown
 
 
 def test_a_client_that_leaves_while_the_server_thinks(make, through):
