@@ -599,6 +599,12 @@ void deliver_begin(struct deliver *d, struct deliver_job *job)
     begin(job);
 }
 
+bool deliver_holds(const struct deliver_job *job)
+{
+    const struct attempt *a = job->session;
+    return a != NULL && a->holding;
+}
+
 bool deliver_more(struct deliver_job *job)
 {
     struct attempt *a = job->session;

@@ -77,6 +77,9 @@ void deliver_submit(struct deliver *d, struct deliver_job *job);
 // and made anew elsewhere: then all recipients were asked again. `done` ends it as always: at once
 // when nobody was taken.
 void deliver_begin(struct deliver *d, struct deliver_job *job);
+// Whether it holds now: not while the connection is being made anew elsewhere, nor when it has
+// ended and `done` is on its way. The next two only while it does.
+bool deliver_holds(const struct deliver_job *job);
 // rcpts[count] has been filled in. False: the server takes no more recipients in one transaction.
 bool deliver_more(struct deliver_job *job);
 void deliver_content(struct deliver_job *job); // open_body is called, perhaps more than once

@@ -51,9 +51,11 @@ struct relay {
     struct envelope envelope;
     size_t accepted; // of its recipients; one more while that one is asked for
     size_t room;
+    size_t *slots; // of each of them: where it is in job.rcpts, which has those refused as well
     enum asked asked;
     enum job_state talk;
     bool asking;     // the conductor
+    bool behind;     // the job held no more when its turn came: the question is still to be asked
     bool timed_out;  // the job was cut for that
     bool doomed;     // a recipient that was taken is refused now
     bool concluded;  // the end is known: `outcome`
@@ -236,26 +238,30 @@ static void ask_again(struct relay *r, const struct outcome *o)
 static bool still_taken(struct relay *r)
 {
     for (size_t i = 0; i < r->accepted; i++)
-        r->doomed = r->doomed || r->job.rcpts[i].outcome.class != OUTCOME_OK;
+        r->doomed = r->doomed || r->job.rcpts[r->slots[i]].outcome.class != OUTCOME_OK;
     return !r->doomed;
 }
 
 static const char doom[] =
     "the gateway that took over refuses a recipient that was taken before it; send again";
 
+static void go_on(struct relay *r);
+static void begin_job(struct relay *r);
+
 static void on_held(struct deliver_job *job)
 {
     struct relay *r = container_of(job, struct relay, job);
     const struct outcome *o = &job->rcpts[job->count - 1].outcome;
+    bool behind = r->behind;
     r->talk = JOB_HELD;
+    r->behind = false;
     if (r->asked == ASKED_NOTHING)
         return;
     if (!still_taken(r))
         answer_later(r, "4.4.0", doom);
-    else if (r->asked == ASKED_CONTENT) {
-        r->talk = JOB_TALKS;
-        deliver_content(job);
-    } else if (o->class == OUTCOME_OK)
+    else if (behind || r->asked == ASKED_CONTENT)
+        go_on(r);
+    else if (o->class == OUTCOME_OK)
         pass_good(r, o);
     else
         pass_refusal(r, o);
@@ -297,6 +303,11 @@ static void on_done(struct deliver_job *job)
     }
     if (r->asked == ASKED_NOTHING || r->asking)
         return; // lost while the client was thinking: made anew when it goes on
+    if (r->behind) {
+        r->behind = false;
+        begin_job(r);
+        return;
+    }
     struct outcome *o = &job->rcpts[r->asked == ASKED_CONTENT ? 0 : job->count - 1].outcome;
     if (o->class == OUTCOME_LOCAL && r->timed_out) {
         o->class = OUTCOME_NET;
@@ -316,6 +327,7 @@ static void on_patience(void *ctx)
     struct relay *r = ctx;
     if (r->talk != JOB_TALKS)
         return;
+    r->behind = false; // it is over with this way
     r->timed_out = true;
     deliver_cancel(&r->job, "no answer in the time a client waits");
 }
@@ -333,8 +345,10 @@ static void begin_job(struct relay *r)
     struct deliver_job *job = &r->job;
     size_t count = r->envelope.count;
     struct deliver_rcpt *rcpts = job->rcpts;
-    if (rcpts == NULL)
+    if (rcpts == NULL) {
         rcpts = arena_alloc(r->arena, r->room * sizeof(*rcpts));
+        r->slots = arena_alloc(r->arena, r->room * sizeof(*r->slots));
+    }
     *job = (struct deliver_job){.done = on_done,
                                 .held = on_held,
                                 .conf = r->pass.conf,
@@ -349,8 +363,10 @@ static void begin_job(struct relay *r)
                                 .want_transcript =
                                     r->pass.conf->log_transcripts == CONF_TRANSCRIPTS_ALL,
                                 .open_body = open_body};
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         rcpts[i] = (struct deliver_rcpt){.rcpt = r->envelope.rcpts[i]};
+        r->slots[i] = i;
+    }
     snprintf(r->gateway, sizeof(r->gateway), "%s", r->pass.gateway->name);
     wait_for_job(r);
     deliver_begin(r->proxy->deliver, job);
@@ -365,6 +381,11 @@ static void go_on(struct relay *r)
         return;
     }
     assert(r->talk == JOB_HELD);
+    if (!deliver_holds(job)) {
+        r->behind = true;
+        wait_for_job(r);
+        return;
+    }
     if (r->asked == ASKED_CONTENT) {
         wait_for_job(r);
         deliver_content(job);
@@ -372,6 +393,7 @@ static void go_on(struct relay *r)
     }
     if (job->count < job->room) {
         job->rcpts[job->count] = (struct deliver_rcpt){.rcpt = r->envelope.rcpts[r->accepted]};
+        r->slots[r->accepted] = job->count;
         wait_for_job(r);
         if (deliver_more(job))
             return;

@@ -95,9 +95,14 @@ def test_a_refused_recipient(make, through, text):
         assert c.say("RCPT TO:<b@sink.test>").startswith(b"250 2.1.5 ok")
         assert c.say("RCPT TO:<nobody@sink.test>") == text.encode() + b"\r\n"
         assert c.say("RCPT TO:<c@sink.test>").startswith(b"250 ")
+        assert c.say("RCPT TO:<d@sink.test>").startswith(b"250 ")
+        # Lost in between, all that were taken are asked again, and nobody else.
+        peer.sessions[-1].sock.shutdown(2)
+        assert c.say("RCPT TO:<nobody@sink.test>") == text.encode() + b"\r\n"
+        assert c.say("RCPT TO:<e@sink.test>").startswith(b"250 ")
         c.say("DATA")
         assert c.say(sent + b".\r\n").startswith(b"250 2.0.0 kept")
-    assert peer.await_message(name_of(sent)).rcpts == ["b@sink.test", "c@sink.test"]
+    assert peer.await_message(name_of(sent)).rcpts == [f"{x}@sink.test" for x in "bcde"]
     nothing_waits(w)
 
 
