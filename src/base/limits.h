@@ -62,8 +62,10 @@ enum {
     LIMIT_GROUP_BYTES = 8 * 1024 * 1024, // written and synced as one group
     LIMIT_GROUP_RECORDS = 4096,
 
-    LIMIT_BIN_BYTES = 512 * 1024 * 1024, // of removed mail that can be brought back; and so many
-    LIMIT_BIN_MESSAGES = 10000,          // messages; beyond that the oldest go for good
+    LIMIT_ARCHIVE_WAITING = 1000,           // copies to be written; what comes then has none
+    LIMIT_ARCHIVE_FREE = 256 * 1024 * 1024, // left on the disk of the copies
+    LIMIT_BIN_BYTES = 512 * 1024 * 1024,    // of removed mail that can be brought back; and so many
+    LIMIT_BIN_MESSAGES = 10000,             // messages; beyond that the oldest go for good
 
     // Queue
     LIMIT_WAITING_RECIPIENTS = 4 * 1000 * 1000,

@@ -322,6 +322,14 @@ struct conf {
     } smarthost;
 
     struct {
+        const char *directory; // NULL: no copies of sent mail are kept
+        int64_t keep_ms;       // 0: without an end by time
+        uint64_t max_bytes;
+        const char *const *senders; // globs; empty: any
+        size_t sender_count;
+    } archive;
+
+    struct {
         const int64_t *retry_ms; // delays before the 2nd, 3rd ... attempt; the last repeats
         size_t retry_count;
         int64_t warn_ms;       // a delay DSN after so long, 0: never

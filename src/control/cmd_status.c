@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: ISC
 // status: one screen, the same as an object, one line for monitoring, or of a user's own mail.
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/timefmt.h"
 #include "control/gateway.h"
@@ -194,6 +195,37 @@ static void spool_lines(struct reply *r, const struct status *s)
         reply_line(r, "  NOT ACCEPTING  %s", s->why.text);
 }
 
+static void archive_line(struct reply *r)
+{
+    struct archive_stats s = {0};
+    char copies[WORDS_TEXT], size[WORDS_TEXT], missed[64] = "";
+    if (r->control->parts.archive != NULL)
+        archive_stats(r->control->parts.archive, &s);
+    if (s.directory == NULL)
+        return;
+    if (s.missed > 0)
+        snprintf(missed, sizeof(missed), ", %llu MISSING", (unsigned long long)s.missed);
+    reply_line(r, "  archive   %s  %s, %s cop%s since up%s", s.directory, words_size(s.bytes, size),
+               words_number(s.copies, copies), s.copies == 1 ? "y" : "ies", missed);
+    if (s.failure[0] != '\0')
+        reply_line(r, "  ARCHIVE FAILS  %s", s.failure);
+}
+
+static void archive_json(struct reply *r, struct json *j)
+{
+    struct archive_stats s = {0};
+    if (r->control->parts.archive != NULL)
+        archive_stats(r->control->parts.archive, &s);
+    json_open(j, "archive");
+    json_text(j, "directory", s.directory);
+    json_int(j, "bytes", (int64_t)s.bytes);
+    json_int(j, "copies", (int64_t)s.copies);
+    json_int(j, "waiting", (int64_t)s.waiting);
+    json_int(j, "missed", (int64_t)s.missed);
+    json_text(j, "failure", s.failure[0] != '\0' ? s.failure : NULL);
+    json_close(j);
+}
+
 static void status_text(struct reply *r, const struct status *s)
 {
     char up[TIME_TEXT];
@@ -206,6 +238,7 @@ static void status_text(struct reply *r, const struct status *s)
     queue_lines(r, &s->counts);
     wait_lines(r, s);
     spool_lines(r, s);
+    archive_line(r);
     person_lines(r, &s->gateways);
     gateways_table(r, &s->gateways);
 }
@@ -286,6 +319,7 @@ static void status_json(struct reply *r, const struct status *st)
     json_int(&j, "index_lag", (int64_t)s->index_lag);
     json_text(&j, "failure", s->failed ? s->failure : NULL);
     json_close(&j);
+    archive_json(r, &j);
     json_open_array(&j, "waits");
     for (size_t i = 0; i < st->waits.count; i++) {
         json_open(&j, NULL);

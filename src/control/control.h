@@ -30,6 +30,7 @@ struct control_parts {
     struct loop *loop;
     struct queue *queue;
     struct store *store;
+    struct archive *archive; // NULL (tests): none
     // Reads the configuration file again and takes it over; `done` runs later on the loop.
     void (*reload)(void *ctx, void (*done)(void *done_ctx, bool ok, const char *text),
                    void *done_ctx);

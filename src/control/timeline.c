@@ -223,9 +223,8 @@ static void event(struct reply *r, const struct index_message *m, const struct i
         break;
     case INDEX_HOLD:
         if (e->value == STORE_HOLD_BIN) {
-            reply_line(r, "  %s  %s%s%.*s", when,
-                       e->flag ? "dropped; back with `waypost queue restore`" : "brought back", by,
-                       STR_FMT(e->text));
+            reply_line(r, "  %s  %s by %.*s%s", when, e->flag ? "dropped" : "brought back",
+                       STR_FMT(e->text), e->flag ? "; `waypost queue restore` brings it back" : "");
             break;
         }
         reply_line(r, "  %s  %s%s%.*s", when, e->flag ? "held" : "released", by, STR_FMT(e->text));

@@ -296,6 +296,7 @@ static bool start(struct server *s, struct err *err)
     struct control_parts parts = {.loop = s->loop,
                                   .queue = daemon_queue(s->daemon),
                                   .store = daemon_store(s->daemon),
+                                  .archive = daemon_archive(s->daemon),
                                   .reload = reload,
                                   .stop = stop,
                                   .listener = look_at_listener,

@@ -9,6 +9,7 @@
 #include "main/daemon.h"
 #include "accept/accept.h"
 #include "accept/drop.h"
+#include "archive/archive.h"
 #include "base/mem.h"
 #include "deliver/addresses.h"
 #include "deliver/deliver.h"
@@ -42,6 +43,7 @@ struct daemon {
     struct store *store;
     struct state *state;
     struct queue *queue;
+    struct archive *archive;
     struct watch *watch;
     struct names *watch_names; // for the captive check; NULL: none is made
     struct session_loop *loops;
@@ -207,6 +209,7 @@ static void abandon(struct daemon *d)
         loop_free(&d->loops[i].loop);
     }
     end_watch(d);
+    archive_free(&d->archive);
     store_close(&d->store);
     state_close(&d->state);
     queue_free(&d->queue);
@@ -266,12 +269,14 @@ struct daemon *daemon_start(struct conf *conf, struct loop *conductor, struct er
         return NULL;
     }
     store_start(d->store, conductor, adopt, moved, d->queue);
+    d->archive = archive_new(conductor, conf);
     struct queue_parts parts = {.loop = conductor,
                                 .store = d->store,
                                 .delivers = d->delivers,
                                 .loops = d->loop_ptrs,
                                 .loop_count = d->count,
-                                .state = d->state};
+                                .state = d->state,
+                                .archive = d->archive};
     state_start(d->state, conductor);
     queue_start(d->queue, &parts);
     for (size_t i = 0; i < d->count; i++)
@@ -291,11 +296,18 @@ static void on_state_written(void *ctx, bool ok)
     d->stopped(d->stopped_ctx);
 }
 
+static void on_copies_written(void *ctx)
+{
+    struct daemon *d = ctx;
+    archive_free(&d->archive); // it holds places of the store
+    state_flush(d->state, on_state_written, d);
+}
+
 static void on_idle(void *ctx)
 {
     struct daemon *d = ctx;
     end_watch(d);
-    state_flush(d->state, on_state_written, d);
+    archive_stop(d->archive, on_copies_written, d);
 }
 
 static void on_loop_ended(struct post *post)
@@ -497,6 +509,7 @@ static void on_prepared(struct post *post)
         conf_ref(r->conf);
         conf_unref(&d->conf);
         d->conf = r->conf;
+        archive_reload(d->archive, d->conf);
         reload_place(d);
     } else if (r->watch_names != NULL) {
         names_discard(&r->watch_names);
@@ -568,6 +581,11 @@ struct queue *daemon_queue(struct daemon *d)
 void daemon_listener(struct daemon *d, const char *name, struct accept_counts *out)
 {
     accept_counts(d->loops[0].accept, name, out); // they count together
+}
+
+struct archive *daemon_archive(struct daemon *d)
+{
+    return d->archive;
 }
 
 struct store *daemon_store(struct daemon *d)

@@ -29,4 +29,6 @@ struct queue *daemon_queue(struct daemon *d);
 struct accept_counts;
 void daemon_listener(struct daemon *d, const char *name, struct accept_counts *out);
 struct store;
+struct archive;
+struct archive *daemon_archive(struct daemon *d);
 struct store *daemon_store(struct daemon *d);

@@ -80,6 +80,7 @@ static void end_for_good(struct queue *q, struct qmsg *m, const char *why)
             .index = (uint32_t)i, .state = RCPT_DROPPED, .tries = r->tries};
         atomic_fetch_sub(&q->recipients, 1);
     }
+    sent_look(q, m, NULL);
     struct store_op op = {.kind = STORE_RESULT,
                           .id = m->id,
                           .wall_ms = clock_wall_ms(),
@@ -111,8 +112,8 @@ void bin_turn(struct queue *q)
         log_info("dropped", m->id, early ? "for good: the bin is full" : "for good");
         bin_take(q, m);
         end_for_good(q, m,
-                     early ? "for good: too much was removed since"
-                           : "for good: queue.keep_deleted is over");
+                     early ? "want of room: too much was dropped since"
+                           : "the clock: queue.keep_deleted is over");
     }
 }
 

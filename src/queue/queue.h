@@ -17,6 +17,7 @@ struct queue_parts {
     struct loop **loops;       // the session loops
     size_t loop_count;         // at most QUEUE_LOOPS
     struct state *state;       // what must outlive the process; NULL (tests): nothing does
+    struct archive *archive;   // copies of sent mail; NULL (tests): none
 };
 enum { QUEUE_LOOPS = 64 };
 

@@ -96,6 +96,7 @@ struct qmsg {
     uint32_t warn_slot : 1; // the notice of delay has its turn at warn_s
     uint32_t mark : 1;      // equal to queue.diff_mark: seen by the dry run under way
     uint32_t later : 1;     // more->send_ms has not come yet (later.c)
+    uint32_t copied : 1;    // its copy was handed to the archive
     uint32_t binned : 1;    // it is not in the queue but in the bin (bin.c)
     uint16_t count;
     uint16_t jobs; // transactions and returns under way
@@ -290,6 +291,9 @@ bool later_waits(struct queue *q, struct qmsg *m); // its moment has not come; e
 void later_forget(struct queue *q, struct qmsg *m); // it leaves the queue
 // Its age counts from now, unless its moment is still to come. False: nothing to be recorded.
 bool later_renew(struct queue *q, struct qmsg *m);
+
+// sent.c: a transaction or a notice may have been the last of it. Before results are recorded.
+void sent_look(struct queue *q, struct qmsg *m, const char *gateway);
 
 // bin.c
 void bin_adopt(struct queue *q, struct qmsg *m, int64_t deleted_ms); // out of the queue

@@ -329,6 +329,7 @@ void settle_job(struct deliver_job *job)
     lane_job_ended(q, j);
     if (!q->stopping && !m->held && !m->later)
         qmsg_plan(q, m);
+    sent_look(q, m, j->gateway_name);
     // The attempt is recorded before any end that follows from it: on disk the last record counts.
     record_results(q, j, failing, late);
     return_failed(q, j, failing);
@@ -419,6 +420,7 @@ static void give_back(struct queue *q, struct qmsg *m, const uint32_t *index, si
             .index = index[i], .state = RCPT_RETURNED, .tries = r->tries, .outcome = outcomes[i]};
         rcpt_leave(q, r); // or the leg would be sent all the same
     }
+    sent_look(q, m, attempt->gateway);
     int64_t turn = bounce_start(q, m, BOUNCE_FAILED, results, count, attempt, at_once);
     for (size_t i = 0; turn > 0 && i < count; i++) {
         // On disk it still waits: after a crash it is tried again, and refused again.
