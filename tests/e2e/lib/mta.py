@@ -108,7 +108,11 @@ class Mta:
 
     def stop(self):
         if self.process is not None:
-            self.process.kill()  # and with it the namespace's first process, and with that all
+            # The namespace's first process, and with it all. It does not end with its parent once it has changed its user.
+            pid = self.process.pid
+            for first in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(first), signal.SIGKILL)
+            self.process.kill()
             self.process.wait()
             self.process = None
 
