@@ -15,13 +15,14 @@
 #include "base/timefmt.h"
 #include "base/utf8.h"
 #include "mail/dsn_words.h"
+#include "mail/encoded_word.h"
 #include "mail/fold.h"
 #include "mail/header.h"
 
 #include <assert.h>
 #include <stdio.h>
 
-enum { COLUMN = 76, QUOTED_MAX = 4096, RCPT_BYTES = 16 * 1024 };
+enum { COLUMN = 76, QUOTED_MAX = 4096, RCPT_BYTES = 16 * 1024, SUBJECT_SHOWN = 120 };
 
 struct writer {
     struct buf *out;
@@ -161,6 +162,29 @@ static bool is_message_id(struct str s)
     return true;
 }
 
+// People send several a day: which one is it? As its subject is read, cut, its controls made plain,
+// and encoded anew where it is not ASCII (RFC 2047).
+static void subject_field(struct writer *w)
+{
+    struct buf shown, words;
+    struct fold f = fold_begin(w->out, "Subject:");
+    buf_init(&shown, SUBJECT_SHOWN + 1);
+    buf_init(&words, 1024);
+    encoded_word_show(&shown, header_subject(&w->scan), SUBJECT_SHOWN);
+    buf_putc(&shown, '\0');
+    utf8_make_plain(shown.data);
+    struct str text = str_trim(str_of(shown.data));
+    buf_printf(&words, "%s%s", dsn_subject(w->d->kind), text.len > 0 ? ": " : "");
+    if (ascii_only(text))
+        buf_add(&words, text);
+    else
+        header_put_encoded(&words, text);
+    fold_text(&f, buf_str(&words));
+    fold_end(&f);
+    buf_free(&shown);
+    buf_free(&words);
+}
+
 static void put_header(struct writer *w)
 {
     const struct dsn *d = w->d;
@@ -170,8 +194,8 @@ static void put_header(struct writer *w)
     struct fold to = fold_begin(w->out, "To:");
     fold_word(&to, d->sender);
     fold_end(&to);
-    buf_printf(w->out, "Subject: %s\r\nMessage-ID: %s\r\n", dsn_subject(d->kind),
-               dsn_message_id(d, id));
+    subject_field(w);
+    buf_printf(w->out, "Message-ID: %s\r\n", dsn_message_id(d, id));
     struct str original = header_message_id(&w->scan);
     if (is_message_id(original))
         buf_printf(w->out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n", STR_FMT(original),

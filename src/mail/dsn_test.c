@@ -93,7 +93,7 @@ static const char golden[] =
     "Date: Sat, 21 Nov 2026 09:07:00 +0000\r\n"
     "From: Mail Delivery System <MAILER-DAEMON@relay.example.org>\r\n"
     "To: alice@example.org\r\n"
-    "Subject: Your message could not be delivered\r\n"
+    "Subject: Your message could not be delivered: Hello\r\n"
     "Message-ID: <3NQK8N.failed.2624af93@relay.example.org>\r\n"
     "In-Reply-To: <1@example.org>\r\n"
     "References: <1@example.org>\r\n"
@@ -198,7 +198,7 @@ static void a_delay_tells_until_when(void **state)
     d.rcpts = &r;
     d.count = 1;
     const char *text = written(&d);
-    has(text, "Subject: Your message is delayed\r\n");
+    has(text, "Subject: Your message is delayed: Hello\r\n");
     has(text, "You need not\r\nsend it again");
     has(text, "    Attempts go on until Tue, 24 Nov 2026 20:27:00 +0000.\r\n");
     has(text, "Action: delayed\r\nStatus: 4.4.1\r\n");
@@ -322,6 +322,26 @@ static void a_forged_message_id_is_not_copied(void **state)
     }
 }
 
+static void the_subject_names_the_message(void **state)
+{
+    static char header[1200];
+    struct dsn d = common();
+    d.content = STR("To: x\r\n\r\n");
+    has(written(&d), "Subject: Your message could not be delivered\r\n");
+    d.content = STR("Subject: =?iso-8859-1?q?Gr=FC=DFe?=\r\n\r\n");
+    has(written(&d), "Subject: Your message could not be delivered: =?UTF-8?B?R3LDvMOfZQ==?=\r\n");
+    // What is hidden in an encoded word ends no line, and begins no field.
+    d.content = STR("Subject: =?utf-8?q?x=0D=0ABcc:_eve@example.com?=\r\n\r\n");
+    has(written(&d), "Subject: Your message could not be delivered: x??Bcc: eve@example.com\r\n");
+    d.content = STR("Subject: \xff\xfe\r\n\r\n");
+    has(written(&d), "Subject: Your message could not be delivered: ??\r\n");
+    snprintf(header, sizeof(header), "Subject: %0900d\r\n\r\n", 7);
+    d.content = str_of(header);
+    has(written(&d), "\tboundary=");
+    const char *subject = strstr(written(&d), "Subject: "), *end = strstr(subject, "Message-ID:");
+    assert_true(end - subject < 200);
+}
+
 static void the_boundary_is_not_in_the_original(void **state)
 {
     char content[500];
@@ -441,6 +461,7 @@ int main(void)
         cmocka_unit_test(what_is_returned),
         cmocka_unit_test(what_others_say_stays_quoted),
         cmocka_unit_test(a_forged_message_id_is_not_copied),
+        cmocka_unit_test(the_subject_names_the_message),
         cmocka_unit_test(the_boundary_is_not_in_the_original),
         cmocka_unit_test(utf8_goes_into_the_global_forms),
         cmocka_unit_test(a_thousand_recipients_fit),

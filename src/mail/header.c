@@ -449,21 +449,21 @@ bool header_apply(struct buf *out, struct str content, const struct header_edit 
 }
 
 // Encoded words hold at most 75 characters (RFC 2047 section 2), whole UTF-8 characters each.
-static void put_encoded(struct buf *out, struct str name)
+void header_put_encoded(struct buf *out, struct str text)
 {
-    while (name.len > 0) {
+    while (text.len > 0) {
         size_t n = 0;
-        for (size_t c; n < name.len; n += c) {
-            c = utf8_len(str_make(name.ptr + n, name.len - n));
+        for (size_t c; n < text.len; n += c) {
+            c = utf8_len(str_make(text.ptr + n, text.len - n));
             c = c > 0 ? c : 1;
             if (n + c > 45)
                 break;
         }
         buf_puts(out, "=?UTF-8?B?");
-        base64_encode(out, str_make(name.ptr, n));
-        buf_puts(out, n < name.len ? "?= " : "?=");
-        name.ptr += n;
-        name.len -= n;
+        base64_encode(out, str_make(text.ptr, n));
+        buf_puts(out, n < text.len ? "?= " : "?=");
+        text.ptr += n;
+        text.len -= n;
     }
 }
 
@@ -474,7 +474,7 @@ bool header_put_mailbox(struct buf *out, struct str name, struct str address)
     out->full = false;
     name = str_trim(name);
     if (name.len > 0 && !ascii_only(name)) {
-        put_encoded(out, name);
+        header_put_encoded(out, name);
     } else if (name.len > 0) {
         buf_putc(out, '"');
         for (size_t i = 0; i < name.len; i++) {

@@ -121,6 +121,10 @@ size_t header_fix(struct str content, const struct header_wants *wants, struct a
 bool header_apply(struct buf *out, struct str content, const struct header_edit *edits,
                   size_t count);
 
+// Appends text that is not ASCII as encoded words (RFC 2047 section 2) with blanks between them;
+// the caller folds there.
+void header_put_encoded(struct buf *out, struct str text);
+
 // Appends `"Full Name" <address>`, the name quoted, or as an encoded word (RFC 2047) when it is not
 // ASCII; or the address alone without a name.
 bool header_put_mailbox(struct buf *out, struct str name, struct str address);
