@@ -86,6 +86,7 @@ struct gateway_quota {
     bool asked;                   // a write is under way
     struct lease_waiter *waiters; // for it
     int64_t not_before_ms;        // monotonic; after a failure
+    bool told;                    // that it is used up; through reloads, until there is room again
     int64_t lost_until_ms; // wall clock: what was counted is lost, and taken as used up until then
     // The last refusal that named an allowance.
     struct {
@@ -415,11 +416,11 @@ bool quota_when(struct queue *q, uint32_t gateway, void (*fn)(void *ctx, bool ok
 static void set_spent(struct queue *q, struct gateway_quota *g, int who, int64_t until_ms)
 {
     struct plan_gateway *p = &q->gateways[g->index];
-    bool news = p->quota_until_ms[who] == 0;
     p->quota_until_ms[who] = until_ms;
     look_at(q, until_ms);
-    if (news && who == QUOTA_OTHERS) {
+    if (!g->told && who == QUOTA_OTHERS) {
         char span[TIME_TEXT];
+        g->told = true;
         log_info("quota", 0, "%s: the allowance is used up%s; again in %s", g->name,
                  g->reserve > 0 ? " but for the reserve of urgent mail" : "",
                  time_span(until_ms - q->now_ms, span));
@@ -457,6 +458,7 @@ static void look_again(struct queue *q, struct gateway_quota *g)
         }
         opened = opened || p->quota_until_ms[who] != 0;
         p->quota_until_ms[who] = 0;
+        g->told = g->told && who != QUOTA_OTHERS;
     }
     if (opened)
         lane_quota_open(q, g->index, true);
