@@ -220,6 +220,22 @@ static void say_changes(const struct conf_file *f, struct str text, struct buf *
         printf("only the order or the layout of the file is another\n");
 }
 
+// Somebody wants it so, but should know: does all mail wait now?
+static void say_what_is_left(const struct conf_file *f, const struct conf *conf)
+{
+    size_t ways = 0, left = 0, named = 0;
+    for (size_t i = 0; i < conf->gateway_count; i++) {
+        ways += conf_gateway_is_general(&conf->gateways[i]);
+        left += conf_gateway_is_general(&conf->gateways[i]) && conf->gateways[i].enabled;
+    }
+    for (size_t i = 0; i < conf->route_count; i++)
+        for (size_t k = 0; k < conf->routes[i].via_count; k++)
+            named += conf->gateways[conf->routes[i].via[k].gateway].enabled;
+    if (!f->json && ways > 0 && left == 0)
+        printf("no gateway is enabled any more: mail waits until one is%s\n",
+               named > 0 ? ", but for what a route sends another way" : "");
+}
+
 static bool put(struct conf_file *f, struct str text, struct err *err)
 {
     struct path_facts facts;
@@ -286,6 +302,7 @@ static int change(struct conf_file *f, const struct conf *conf, struct str text,
 {
     struct err err;
     say_changes(f, text, changes);
+    say_what_is_left(f, conf);
     if (f->dry_run) {
         if (f->json)
             answer_json(f, changes, "nothing was written");

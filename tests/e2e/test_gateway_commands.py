@@ -105,8 +105,27 @@ def test_quotas_are_shown_with_their_end(make):
     until("it is counted", lambda: w.json("gateway", "list")["gateways"][0]["quotas"][0]["used"] == 1)
     quota = w.json("gateway", "show", "small")["gateways"][0]["quotas"][0]
     assert (quota["unit"], quota["period"], quota["limit"]) == ("messages", "day", 5000) and quota["reset_ms"] > 0
-    assert "1 of 5,000 today, resets" in w.run("gateway", "show", "small", check=0).out
-    assert "1 of 5,000 today" in w.run("gateway", "list", check=0).out
+    assert "1 of 5,000 used today, resets" in w.run("gateway", "show", "small", check=0).out
+    assert "1 of 5,000 used today" in w.run("gateway", "list", check=0).out
+
+
+def test_that_an_allowance_is_used_up_is_said_once(make):
+    peer = make.peer()
+    w = make.waypost({"small": {**peer.gateway(), "limits": {"per_day": 1}}})
+    w.await_event("relayed", id=w.send(message()))
+    w.await_event("quota", "used up")
+    for _ in range(2):
+        w.run("reload", check=0)
+    assert len(w.find("quota", "used up")) == 1
+
+
+def test_a_learnt_allowance_is_said_to_be_learnt(make):
+    peer = make.peer()
+    w = make.waypost({"small": peer.gateway()})
+    w.await_event("relayed", id=w.send(message()))
+    peer.on["DATA"] = "550 5.4.5 Daily user sending quota exceeded"
+    w.send(message())
+    until("it is learnt", lambda: "(learnt from a refusal)" in w.run("gateway", "list", check=0).out)
 
 
 def test_status_shows_addresses_with_their_prefixes_and_that_of_the_way_out(site):
@@ -339,6 +358,9 @@ def test_disable_and_enable(house):
     w = house.waypost
     w.run("gateway", "disable", "isp", check=0)
     assert w.json("gateway", "show", "isp")["gateways"][0]["state"] == "disabled"
+    last = w.run("gateway", "disable", "backup", check=0).out
+    assert "no gateway is enabled any more: mail waits until one is" in last
+    assert "enabled any more" not in w.run("gateway", "enable", "backup", check=0).out
     assert "waypost gateway enable isp" in w.run("gateway", "show", "isp", check=0).out
     sent = message()
     w.send(sent)
@@ -390,6 +412,9 @@ def test_without_a_daemon_the_change_waits_for_its_start(house):
     assert "next start" in w.run("gateway", "disable", "isp", check=0).out
     w.start()
     assert w.json("gateway", "show", "isp")["gateways"][0]["state"] == "disabled"
+    last = w.run("gateway", "disable", "backup", check=0).out
+    assert "no gateway is enabled any more: mail waits until one is" in last
+    assert "enabled any more" not in w.run("gateway", "enable", "backup", check=0).out
 
 
 def test_where_the_daemon_refuses_the_file_is_put_back(house):
