@@ -183,10 +183,11 @@ static void queue_lines(struct reply *r, const struct queue_counts *c)
 static void spool_lines(struct reply *r, const struct status *s)
 {
     const struct store_stats *stats = &s->stats;
-    char used[WORDS_TEXT], left[WORDS_TEXT];
-    reply_line(r, "  spool     %s  %s, %s of the disk free, last sync %.1f ms",
-               r->control->conf->spool_dir, words_size(stats->segment_bytes, used),
-               words_size(stats->disk_free, left), (double)stats->last_sync_us / 1000.0);
+    char used[WORDS_TEXT], reserved[WORDS_TEXT], left[WORDS_TEXT];
+    reply_line(r, "  spool     %s  %s used, %s reserved, %s of the disk free, last sync %.1f ms",
+               r->control->conf->spool_dir, words_size(stats->live_bytes, used),
+               words_size(stats->segment_bytes, reserved), words_size(stats->disk_free, left),
+               (double)stats->last_sync_us / 1000.0);
     if (stats->failed)
         reply_line(
             r, "  SPOOL FAILED  %s: nothing is accepted; mend the disk, then start waypost again",

@@ -72,19 +72,17 @@ void words_quota(const struct queue_quota_view *quota, int64_t now_ms, bool fore
     else
         buf_printf(out, "%s of %s %s", words_number(quota->used, used),
                    words_number(quota->limit, limit), units[quota->unit]);
-    buf_puts(out, periods[quota->period]);
+    buf_printf(out, "used %s", periods[quota->period]);
     if (quota->reset_ms > 0)
         buf_printf(out, ", resets %s", words_when(quota->reset_ms, now_ms, when));
+    if (quota->learnt)
+        buf_puts(out, " (learnt from a refusal)");
     if (forecast && quota->reserve > 0)
         buf_printf(out, "; %s kept for urgent mail",
                    quota->unit == UNIT_BYTES ? words_size(quota->reserve, used)
                                              : words_number(quota->reserve, used));
-    if (quota->used >= quota->limit)
-        return;
-    if (forecast && quota->exhausts_ms > 0)
+    if (forecast && quota->exhausts_ms > 0 && quota->used < quota->limit)
         buf_printf(out, "; at this pace used up %s", words_when(quota->exhausts_ms, now_ms, when));
-    if (forecast && quota->learnt)
-        buf_puts(out, "; learnt from a refusal");
 }
 
 bool words_parse_size(struct str text, uint64_t *bytes_out)

@@ -53,19 +53,25 @@ static void test_quotas(void **state)
     struct buf out;
     buf_init(&out, 1000);
     words_quota(&q, now, false, &out);
-    assert_string_equal(buf_cstr(&out), "4,812 of 10,000 today, resets tomorrow 09:00");
+    assert_string_equal(buf_cstr(&out), "4,812 of 10,000 used today, resets tomorrow 09:00");
     buf_clear(&out);
     q.exhausts_ms = now + 3600 * 1000;
     q.reserve = 500;
     words_quota(&q, now, true, &out);
-    assert_string_equal(buf_cstr(&out),
-                        "4,812 of 10,000 today, resets tomorrow 09:00; 500 kept for urgent mail; "
-                        "at this pace used up 11:00");
+    assert_string_equal(
+        buf_cstr(&out),
+        "4,812 of 10,000 used today, resets tomorrow 09:00; 500 kept for urgent mail; "
+        "at this pace used up 11:00");
     buf_clear(&out);
     q = (struct queue_quota_view){
         .unit = UNIT_BYTES, .period = PERIOD_HOUR, .used = 1000, .limit = 2000000};
     words_quota(&q, now, true, &out);
-    assert_string_equal(buf_cstr(&out), "1.0 kB of 2.0 MB this hour");
+    assert_string_equal(buf_cstr(&out), "1.0 kB of 2.0 MB used this hour");
+    buf_clear(&out);
+    q = (struct queue_quota_view){
+        .unit = UNIT_MESSAGES, .period = PERIOD_DAY, .used = 1, .limit = 1, .learnt = true};
+    words_quota(&q, now, false, &out);
+    assert_string_equal(buf_cstr(&out), "1 of 1 used today (learnt from a refusal)");
     buf_free(&out);
 }
 

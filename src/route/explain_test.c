@@ -279,28 +279,30 @@ static void what_is_not_known_is_said(void **state)
         .line = 3, .header = bulk, .header_count = 1, .via = via_partners, .via_count = 1};
     routes[1] = (struct conf_route){
         .line = 4, .mx = mx_outlook, .mx_count = 1, .via = via_partners, .via_count = 1};
-    assert_text(&in, "a@x -> b@y\n"
-                     "  here: on network office\n"
-                     "  route 1 (line 3): header precedence=bulk  no (header; not kept from this "
-                     "message: precedence)\n"
-                     "  route 2 (line 4): mx *.outlook.com  no (mx; not known yet)\n"
-                     "  so: first the mail exchangers of its domain are looked up\n");
+    assert_text(&in,
+                "a@x -> b@y\n"
+                "  here: on network office\n"
+                "  route 1 (line 3): with header precedence: bulk  no (header; not kept from this "
+                "message: precedence)\n"
+                "  route 2 (line 4): mx *.outlook.com  no (mx; not known yet)\n"
+                "  so: first the mail exchangers of its domain are looked up\n");
     in.mx_failed = true;
     conf.gateway_count = 2;
     gateways[COMPANY].networks = 0;
     static const char *const senders[] = {"*@example.org"};
     gateways[COMPANY].senders = senders;
     gateways[COMPANY].sender_count = 1;
-    assert_text(&in, "a@x -> b@y\n"
-                     "  here: on network office\n"
-                     "  route 1 (line 3): header precedence=bulk  no (header; not kept from this "
-                     "message: precedence)\n"
-                     "  route 2 (line 4): mx *.outlook.com  no (mx; not to be found out)\n"
-                     "  no route matches: the gateways in order of choice\n"
-                     "  1. company      no: only for mail from *@example.org\n"
-                     "  -  direct       direct delivery is not used beside gateways unless a route "
-                     "names it\n"
-                     "  so: no way: no gateway of the chain can carry it\n");
+    assert_text(&in,
+                "a@x -> b@y\n"
+                "  here: on network office\n"
+                "  route 1 (line 3): with header precedence: bulk  no (header; not kept from this "
+                "message: precedence)\n"
+                "  route 2 (line 4): mx *.outlook.com  no (mx; not to be found out)\n"
+                "  no route matches: the gateways in order of choice\n"
+                "  1. company      no: only for mail from *@example.org\n"
+                "  -  direct       direct delivery is not used beside gateways unless a route "
+                "names it\n"
+                "  so: no way: no gateway of the chain can carry it\n");
 }
 
 static void what_strangers_wrote_is_made_safe_to_show(void **state)

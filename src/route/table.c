@@ -37,7 +37,7 @@ static void say_classes_of_mail(struct buf *out, uint32_t classes)
 {
     static const char *const names[] = {
         [PRIORITY_LOW] = "low", [PRIORITY_NORMAL] = "normal", [PRIORITY_URGENT] = "urgent"};
-    const char *sep = " class ";
+    const char *sep = " of class ";
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if ((classes >> i & 1) != 0) {
             buf_printf(out, "%s%s", sep, names[i]);
@@ -53,19 +53,74 @@ static void say_networks(const struct conf *conf, const char *word, uint64_t set
     plan_networks(conf, set, out);
 }
 
-static void say_minute(struct buf *out, unsigned minute)
+// The days of one span of hours as people say them: "Mon-Fri ", "Mon,Wed-Fri "; every day needs
+// none.
+static void say_days(struct buf *out, unsigned set)
 {
-    static const char days[] = "MonTueWedThuFriSatSun";
-    buf_printf(out, "%.3s %02u:%02u", days + minute / 1440 % 7 * 3, minute / 60 % 24, minute % 60);
+    static const char names[] = "MonTueWedThuFriSatSun";
+    const char *sep = "";
+    for (int day = 0, last; set != 0x7f && day < 7; day = last + 1) {
+        last = day;
+        if ((set >> day & 1) == 0)
+            continue;
+        while (last < 6 && (set >> (last + 1) & 1) != 0)
+            last++;
+        buf_printf(out, "%s%.3s", sep, names + 3 * day);
+        if (last > day)
+            buf_printf(out, "%s%.3s", last > day + 1 ? "-" : ",", names + 3 * last);
+        sep = ",";
+    }
 }
 
+// Spans that begin and end at the same hours on several days are said together.
 static void say_hours(struct buf *out, const struct conf_route *r)
 {
+    enum { DAY = 24 * 60 };
+    const char *sep = " ";
     for (size_t i = 0; i < r->hours_count; i++) {
-        buf_puts(out, i > 0 ? "," : " in ");
-        say_minute(out, r->hours[i].begin);
-        buf_puts(out, " to ");
-        say_minute(out, r->hours[i].end);
+        unsigned begin = r->hours[i].begin % DAY, len = r->hours[i].end - r->hours[i].begin;
+        unsigned set = 0;
+        bool told = false;
+        for (size_t k = 0; k < r->hours_count; k++) {
+            bool same =
+                r->hours[k].begin % DAY == begin && r->hours[k].end - r->hours[k].begin == (int)len;
+            told = told || (same && k < i);
+            set |= same ? 1u << r->hours[k].begin / DAY % 7 : 0;
+        }
+        if (told)
+            continue;
+        unsigned end = (begin + len) % DAY;
+        buf_puts(out, sep);
+        say_days(out, set);
+        if (len < DAY && set == 0x7f)
+            buf_printf(out, "from %02u:%02u to %02u:%02u", begin / 60, begin % 60, end / 60,
+                       end % 60);
+        else if (len < DAY)
+            buf_printf(out, " %02u:%02u-%02u:%02u", begin / 60, begin % 60, end / 60, end % 60);
+        sep = ", ";
+    }
+}
+
+// As it is typed: "5 MiB", "300 KiB", "1000 B".
+static void say_size(struct buf *out, const char *word, uint64_t size)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
+    unsigned unit = 0;
+    if (size == 0)
+        return;
+    while (size % 1024 == 0 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+        size /= 1024;
+        unit++;
+    }
+    buf_printf(out, " %s than %llu %s", word, (unsigned long long)size, units[unit]);
+}
+
+static void say_headers(struct buf *out, const struct conf_route *r)
+{
+    for (size_t i = 0; i < r->header_count; i++) {
+        bool any = strcmp(r->header[i].glob, "*") == 0;
+        buf_printf(out, "%s%s%s%s", i > 0 ? " and " : " with header ", r->header[i].name,
+                   any ? "" : ": ", any ? "" : r->header[i].glob);
     }
 }
 
@@ -78,13 +133,9 @@ void route_conditions(const struct conf *conf, const struct conf_route *r, struc
     say_clients(&words, r);
     say_globs(&words, " listener ", r->listener, r->listener_count);
     say_globs(&words, " mx ", r->mx, r->mx_count);
-    if (r->larger > 0)
-        buf_printf(&words, " larger than %llu", (unsigned long long)r->larger);
-    if (r->smaller > 0)
-        buf_printf(&words, " smaller than %llu", (unsigned long long)r->smaller);
-    for (size_t i = 0; i < r->header_count; i++)
-        buf_printf(&words, "%s%s=%s", i > 0 ? "," : " header ", r->header[i].name,
-                   r->header[i].glob);
+    say_size(&words, "larger", r->larger);
+    say_size(&words, "smaller", r->smaller);
+    say_headers(&words, r);
     say_classes_of_mail(&words, r->classes);
     say_networks(conf, " on network ", r->networks, &words);
     say_networks(conf, " not on network ", r->not_networks, &words);
@@ -174,9 +225,17 @@ static void say_route(const struct conf *conf, size_t i, struct buf *out)
     buf_init(&words, WORDS_BYTES);
     route_conditions(conf, r, &words);
     all = str_eq(buf_str(&words), STR("all mail"));
-    buf_puts(out, all ? "All mail" : "Mail ");
-    if (!all)
-        buf_add(out, buf_str(&words));
+    struct str said = buf_str(&words), alone = said;
+    if (str_starts(said, STR("of class ")) && str_find(said, ',') == said.len)
+        alone = str_make(said.ptr + 9, said.len - 9);
+    if (all) {
+        buf_puts(out, "All mail");
+    } else if (alone.len < said.len && str_find(alone, ' ') == alone.len) {
+        buf_printf(out, "%c%.*s mail", alone.ptr[0] - 'a' + 'A', (int)alone.len - 1, alone.ptr + 1);
+    } else {
+        buf_puts(out, "Mail ");
+        buf_add(out, said);
+    }
     buf_free(&words);
     say_chain(conf, r, out);
 }
@@ -248,9 +307,28 @@ static const char *fallback_name(const struct conf *conf)
     return first;
 }
 
+// Does a route before it take all there is?
+static bool nothing_left(const struct conf *conf)
+{
+    bool all = false;
+    struct buf words;
+    buf_init(&words, WORDS_BYTES);
+    for (size_t i = 0; !all && i < conf->route_count; i++) {
+        buf_clear(&words);
+        route_conditions(conf, &conf->routes[i], &words);
+        all = str_eq(buf_str(&words), STR("all mail"));
+    }
+    buf_free(&words);
+    return all;
+}
+
 static void say_default(const struct conf *conf, struct buf *out)
 {
     const struct conf_choice *c = &conf->choice;
+    if (nothing_left(conf)) {
+        buf_puts(out, "No other mail is left.");
+        return;
+    }
     buf_puts(out, conf->route_count > 0 ? "All other mail goes " : "All mail goes ");
     if (!has(conf, true) && !has(conf, false)) {
         bool none = true;
@@ -292,7 +370,7 @@ void route_show(const struct conf *conf, const uint64_t *hits, struct buf *out)
         if (r->mode != MODE_NONE)
             buf_printf(out, "[%s %s] ", r->smarthost ? "smarthost, mode" : "mode",
                        route_mode_name(r->mode));
-        else if (r->smarthost)
+        else if (r->smarthost && (r->name == NULL || strcmp(r->name, "smarthost") != 0))
             buf_puts(out, "[smarthost] ");
         say_route(conf, i, out);
         say_hits(out, hits, i);

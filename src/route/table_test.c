@@ -84,9 +84,7 @@ static void routes_read_as_sentences(void **state)
               "urgent mail beside it after 5 s) ses (disabled), else waits. What fails is kept "
               "on hold. 123 taken.\n"
               "2. [mode always] All mail goes through isp, else waits. 4 taken.\n"
-              "All other mail goes through the gateway picked by hand, then what is bound to the "
-              "network of the moment: company (on office), then by priority isp, else waits. "
-              "0 taken.\n");
+              "No other mail is left. 0 taken.\n");
 }
 
 static void every_condition_is_said(void **state)
@@ -108,7 +106,7 @@ static void every_condition_is_said(void **state)
                                  .mx = mx,
                                  .mx_count = 1,
                                  .larger = 1000,
-                                 .smaller = 5000,
+                                 .smaller = 5120,
                                  .header = header,
                                  .header_count = 1,
                                  .classes = 1u << PRIORITY_URGENT | 1u << PRIORITY_LOW,
@@ -120,12 +118,61 @@ static void every_condition_is_said(void **state)
     buf_init(&out, 10000);
     begin(&r, 1);
     route_conditions(&conf, &r, &out);
-    assert_string_equal(buf_cstr(&out),
-                        "from boss@example.org client uid 1000,user alice,10.0.0.0-10.255.255.255 "
-                        "listener scan* mx *.outlook.com larger than 1000 smaller than 5000 header "
-                        "precedence=bulk class low,urgent on network office, home not on network "
-                        "office in Mon 08:00 to Mon 18:00,Sun 23:00 to Mon 01:00");
+    assert_string_equal(
+        buf_cstr(&out),
+        "from boss@example.org client uid 1000,user alice,10.0.0.0-10.255.255.255 "
+        "listener scan* mx *.outlook.com larger than 1000 B smaller than 5 KiB with header "
+        "precedence: bulk of class low,urgent on network office, home not on network "
+        "office Mon 08:00-18:00, Sun 23:00-01:00");
     buf_free(&out);
+}
+
+static void times_are_said_shortly(void **state)
+{
+    static const struct {
+        struct conf_hours hours[8];
+        size_t count;
+        const char *want;
+    } cases[] = {
+        {{{1320, 1800},
+          {2760, 3240},
+          {4200, 4680},
+          {5640, 6120},
+          {7080, 7560},
+          {8520, 9000},
+          {9960, 10440}},
+         7,
+         "from 22:00 to 06:00"},
+        {{{540, 1020}, {1980, 2460}, {3420, 3900}, {4860, 5340}, {6300, 6780}},
+         5,
+         "Mon-Fri 09:00-17:00"},
+        {{{7200, 8640}, {8640, 10080}}, 2, "Sat,Sun"},
+        {{{0, 60}, {2880, 2940}, {1440, 1500}, {600, 660}},
+         4,
+         "Mon-Wed 00:00-01:00, Mon "
+         "10:00-11:00"},
+    };
+    struct buf out;
+    buf_init(&out, 10000);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct conf_route r = {.hours = cases[i].hours, .hours_count = cases[i].count};
+        begin(&r, 1);
+        buf_clear(&out);
+        route_conditions(&conf, &r, &out);
+        assert_string_equal(buf_cstr(&out), cases[i].want);
+    }
+    buf_free(&out);
+    const struct conf_header list[] = {{"list-id", "*"}};
+    const struct conf_route routes[] = {
+        {.classes = 1u << PRIORITY_URGENT, .via = isp, .via_count = 1},
+        {.header = list, .header_count = 1, .larger = 5 << 20, .via = isp, .via_count = 1},
+        {.name = "smarthost", .smarthost = true, .via = company, .via_count = 1}};
+    begin(routes, 3);
+    assert_show(NULL,
+                "1. Urgent mail goes through isp, else waits.\n"
+                "2. Mail larger than 5 MiB with header list-id goes through isp, else waits.\n"
+                "3. smarthost: All mail goes through company, else waits.\n"
+                "No other mail is left.\n");
 }
 
 static void the_choice_reads_as_a_sentence(void **state)
@@ -354,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes_read_as_sentences),
         cmocka_unit_test(every_condition_is_said),
+        cmocka_unit_test(times_are_said_shortly),
         cmocka_unit_test(the_choice_reads_as_a_sentence),
         cmocka_unit_test(the_table_stands_in_json),
         cmocka_unit_test(a_sound_table_has_no_findings),

@@ -36,6 +36,7 @@ def test_status(site):
     w = site.waypost
     text = w.run("status", check=0).out
     assert "1 message" in text and "isp" in text and w.conf["spool"] in text
+    assert " used, " in text and " reserved, " in text
     said = w.json("status")
     assert said["schema"] == 1 and said["accepting"] is True
     assert said["queue"]["messages"] == 1 and said["since_start"]["accepted"] == 2
