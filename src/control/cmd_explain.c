@@ -11,6 +11,7 @@
 #include "control/command.h"
 #include "control/words.h"
 #include "spool/index.h"
+#include "mail/address.h"
 #include "sys/clock.h"
 #include "sys/worker.h"
 
@@ -307,6 +308,32 @@ static struct str text_option(struct explain *x, const char *name)
     return value != NULL ? str_of(arena_strdup(x->arena, value)) : (struct str){0};
 }
 
+// Only <postmaster> goes without a domain, as where mail is accepted.
+static bool read_recipient(struct explain *x, const char *text)
+{
+    struct address a;
+    const char *why;
+    const struct conf *conf = x->conf;
+    if (!address_parse(str_of(text), ADDRESS_BARE | ADDRESS_UTF8 | ADDRESS_NO_DOMAIN, &a, &why)) {
+        reply_error(x->reply, "waypost route explain: `%s` is no address: %s", text, why);
+        return false;
+    }
+    const char *whole = arena_str(x->arena, address_str(&a));
+    bool postmaster = strcasecmp(whole, "postmaster") == 0;
+    if (address_domain(&a).len == 0 && !postmaster) {
+        reply_error(x->reply,
+                    "waypost route explain: `%s` is no address: it has no @ and domain; a name of "
+                    "this machine, which sendmail takes, is %s@%s",
+                    text, whole, conf->hostname);
+        return false;
+    }
+    if (address_domain(&a).len == 0)
+        whole = conf->postmaster != NULL ? arena_strdup(x->arena, conf->postmaster)
+                                         : arena_printf(x->arena, "%s@%s", whole, conf->hostname);
+    envelope_add(&x->envelope, x->arena)->address = str_of(whole);
+    return true;
+}
+
 static bool read_mail(struct explain *x)
 {
     struct reply *r = x->reply;
@@ -326,7 +353,8 @@ static bool read_mail(struct explain *x)
     if (e->client.len == 0)
         e->client = STR("127.0.0.1");
     while ((to = reply_option(r, "--to")) != NULL)
-        envelope_add(e, x->arena)->address = str_of(arena_strdup(x->arena, to));
+        if (!read_recipient(x, to))
+            return false;
     while ((field = reply_option(r, "--header")) != NULL)
         if (!read_header(x, field))
             return false;

@@ -368,6 +368,16 @@ static void check_age(struct check *c, const struct status *s, int64_t warn_ms, 
                    "the oldest message waits %s", time_span(age, span));
 }
 
+// What keeps each way of ordinary mail shut stands where there is none: "isp: rests after trouble".
+static bool told_as_no_way(const struct gateways *g, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = g->why; g->active == NULL && (at = strstr(at, name)) != NULL; at += len)
+        if ((at == g->why || at[-1] == ' ') && at[len] == ':')
+            return true;
+    return false;
+}
+
 static void check_gateways(struct check *c, const struct status *s)
 {
     const struct gateways *g = &s->gateways;
@@ -379,9 +389,23 @@ static void check_gateways(struct check *c, const struct status *s)
         const struct queue_gateway_view *v = &g->views[i];
         if (gateway_needs_person(v))
             find_fault(c, CHECK_WARNING, "gateway %s needs a person: %s", v->name, v->last_trouble);
-        else if (v->rest_ms > 0)
+        else if (v->rest_ms > 0 && !told_as_no_way(g, v->name))
             find_fault(c, CHECK_WARNING, "gateway %s rests: %s", v->name, v->last_trouble);
     }
+}
+
+static void check_json(struct reply *r, const struct status *s, const struct check *c,
+                       const char *word)
+{
+    struct buf out;
+    struct json j = reply_json(&out);
+    json_text(&j, "check", word);
+    json_int(&j, "status", c->worst);
+    json_str(&j, "text", buf_str(&c->said));
+    json_int(&j, "messages", (int64_t)s->counts.messages);
+    json_int(&j, "recipients", (int64_t)s->counts.recipients);
+    json_int(&j, "held", (int64_t)s->counts.held);
+    reply_json_send(r, &j);
 }
 
 static void status_check(struct reply *r, const struct status *s, int64_t warn_ms, int64_t crit_ms)
@@ -395,9 +419,12 @@ static void status_check(struct reply *r, const struct status *s, int64_t warn_m
     check_age(&c, s, warn_ms, crit_ms);
     if (c.said.len == 0)
         buf_printf(&c.said, "the way out is %s", s->gateways.active);
-    reply_line(r, "WAYPOST %s: %s | messages=%llu recipients=%llu held=%llu", words[c.worst],
-               buf_cstr(&c.said), (unsigned long long)s->counts.messages,
-               (unsigned long long)s->counts.recipients, (unsigned long long)s->counts.held);
+    if (r->json)
+        check_json(r, s, &c, words[c.worst]);
+    else
+        reply_line(r, "WAYPOST %s: %s | messages=%llu recipients=%llu held=%llu", words[c.worst],
+                   buf_cstr(&c.said), (unsigned long long)s->counts.messages,
+                   (unsigned long long)s->counts.recipients, (unsigned long long)s->counts.held);
     buf_free(&c.said);
     reply_end(r, c.worst);
 }

@@ -142,7 +142,8 @@ void import_show(struct import *im, const struct import_layout *layout, struct b
     size_t count = 0;
     for (const struct import_found *f = im->found; f != NULL; f = f->next)
         count += import_kept(f) == f;
-    buf_printf(out, "found %zu gateway%s\n", count, count == 1 ? "" : "s");
+    if (count > 0) // else whoever asks says what that means
+        buf_printf(out, "found %zu gateway%s\n", count, count == 1 ? "" : "s");
     for (const struct import_found *f = im->found; f != NULL; f = f->next)
         if (import_kept(f) == f)
             say_gateway(im, layout, f, out);

@@ -265,6 +265,18 @@ static void explain_json(const char *typed, bool found, struct buf *text)
     buf_free(text);
 }
 
+// Its path and the first sentence of its help.
+static void list_key(struct buf *text, const struct conf_key *key)
+{
+    const char *help = key->help != NULL ? key->help : "";
+    const char *end = strstr(help, ". ");
+    int len = end != NULL ? (int)(end - help) : (int)strcspn(help, "\n");
+    if (end == NULL && len > 0 && help[len - 1] == '.')
+        len--;
+    buf_printf(text, len > 0 ? "%-34s %.*s%s\n" : "%s%.*s%s\n", key->path, len < 90 ? len : 90,
+               help, len > 90 ? "..." : "");
+}
+
 int cmd_config_explain(const struct main_options *options, int argc, char **argv)
 {
     struct buf text;
@@ -275,7 +287,7 @@ int cmd_config_explain(const struct main_options *options, int argc, char **argv
     buf_init(&text, PAGE_BYTES);
     bool found = key == NULL || conf_explain(str_of(key), &text);
     for (size_t i = 0; key == NULL && i < conf_key_count; i++)
-        buf_printf(&text, "%s\n", conf_keys[i].path);
+        list_key(&text, &conf_keys[i]);
     if (json) {
         explain_json(key, found, &text);
         return found ? 0 : EX_USAGE;

@@ -256,6 +256,16 @@ static void tell_port(const struct target *t)
         printf("        note: %s\n", d->remark);
 }
 
+// What its name lacks is the same for every port.
+static bool name_fails(const struct host *h)
+{
+    bool all = h->count > 1;
+    for (size_t k = 0; k < h->count; k++)
+        all = all && h->targets[k].result.fault == FAULT_NO_NAME &&
+              strcmp(h->targets[k].result.why, h->targets[0].result.why) == 0;
+    return all;
+}
+
 static void tell_conclusion(const struct conclusion *c)
 {
     printf("=> %s\n", c->text);
@@ -271,7 +281,7 @@ static void tell_text(const struct run *run)
         const struct host *h = &run->hosts[i];
         printf("%s%s%s%s%s\n", i > 0 ? "\n" : "", h->name, h->of != NULL ? "  (" : "",
                h->of != NULL ? h->of : "", h->of != NULL ? ")" : "");
-        for (size_t k = 0; k < h->count; k++)
+        for (size_t k = 0; k < h->count && !name_fails(h); k++)
             tell_port(&h->targets[k]);
         results_of(h, list);
         diagnose_host(list, h->count, &c);

@@ -199,6 +199,16 @@ def test_what_waits_for_an_allowance_says_until_when(make):
         next(line for line in shown.splitlines() if "accepted" in line).split()[1:3]
 
 
+def test_each_key_has_a_line_of_help(site):
+    lines = site.waypost.run("config", "explain", check=0).out.splitlines()
+    assert len(lines) > 50 and all(len(line.split(None, 1)) == 2 and len(line) < 130 for line in lines)
+
+
+def test_a_name_that_is_not_there_is_told_once(site):
+    done = site.waypost.run("probe", "no-such-host.invalid", "--timeout", "5")
+    assert done.returncode == 69 and done.out.count("=> ") == 1 and "587" not in done.out
+
+
 def test_help_for_a_word_of_any_length(site):
     for word in ("x" * 255, "x" * 300, "x" * 100000):
         done = site.waypost.run("help", word)

@@ -144,11 +144,14 @@ def test_status_check_is_for_monitoring(make):
     w = make.waypost({"only": peer.gateway()})
     done = w.run("status", "--check", check=0)
     assert done.out.startswith("WAYPOST OK: ") and "| messages=0" in done.out
+    said = w.json("status", "--check")
+    assert (said["check"], said["status"], said["messages"]) == ("OK", 0, 0)
     peer.stop()
     w.send(message())
     w.await_event("resting")
     done = w.run("status", "--check")
     assert done.returncode == 2 and done.out.startswith("WAYPOST CRITICAL: ") and "messages=1" in done.out
+    assert done.out.count("only") == 1 and done.out.count("rests") == 1  # each trouble once
     assert w.run("status", "--check", "--warn", "soon").returncode == 64
     w.stop()
     assert w.run("status", "--check").returncode == 2

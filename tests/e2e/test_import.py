@@ -552,7 +552,7 @@ def test_modes(tmp_path):
 
 def test_nothing_found(box):
     done = box.run(check=69)
-    assert done.out.startswith("found 0 gateways") and "no outgoing server" in done.err
+    assert "found 0" not in done.out and "no outgoing server" in done.err
     assert box.json(check=69)["gateways"] == []
     assert box.run("--write", box.top / "x.yaml", check=69) and not (box.top / "x.yaml").exists()
 

@@ -160,6 +160,8 @@ def test_several_recipients(site):
     (["--to", "x@y.test", "--class", "vip"], "urgent"),
     (["--to", "x@y.test", "--header", "x"], "X-Class"),
     (["--to", "x@y.test", "--form", "a@b.test"], "did you mean `--from`"),
+    (["--to", "nonsense"], "`nonsense` is no address: it has no @ and domain"),
+    (["--to", "a b@"], "is no address"),
     (["--to"], "takes a value"),
     ([], "usage"),
     (["??"], "no message id"),
@@ -168,6 +170,10 @@ def test_several_recipients(site):
 def test_what_cannot_be_read_is_refused_with_the_right_way(site, args, said):
     done = site.waypost.run("route", "explain", *args)
     assert done.returncode == 64 and said in done.err, done.err
+
+
+def test_the_postmaster_needs_no_domain(site):
+    assert "-> postmaster@" in site.waypost.run("route", "explain", "--to", "postmaster", check=0).out
 
 
 # ---- show, lint ----
