@@ -115,11 +115,28 @@ static void row(struct reply *r, const struct gateways *g, const struct queue_ga
     buf_free(&now);
 }
 
+// Direct delivery is built in. Beside gateways it is no way unless a route names it.
+static bool never_used(const struct conf *conf, const struct queue_gateway_view *v)
+{
+    const struct conf_gateway *g = conf_gateway_find(conf, str_of(v->name));
+    bool general = false;
+    if (g == NULL || g->kind != GATEWAY_DIRECT || v->ok + v->failed + v->active + v->waiting > 0)
+        return false;
+    for (size_t i = 0; i < conf->gateway_count; i++)
+        general = general || conf_gateway_is_general(&conf->gateways[i]);
+    for (size_t i = 0; i < conf->route_count; i++)
+        for (size_t k = 0; k < conf->routes[i].via_count; k++)
+            if (conf->routes[i].via[k].gateway == g->index)
+                return false;
+    return general;
+}
+
 void gateways_table(struct reply *r, const struct gateways *g)
 {
     reply_table(r, columns, NULL);
     for (size_t i = 0; i < g->count; i++)
-        row(r, g, &g->views[i]);
+        if (!never_used(r->control->conf, &g->views[i]))
+            row(r, g, &g->views[i]);
 }
 
 static void quotas_json(struct json *j, const struct queue_gateway_view *v)

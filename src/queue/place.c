@@ -144,6 +144,24 @@ static void ordinary(struct queue *q, struct envelope *e, struct plan_input *in)
                               .minute_of_week = q->minute_of_week};
 }
 
+// Equals in the choice share the mail by their weight.
+static void say_equals(const struct plan_input *in, const struct plan_chain *c, size_t chosen,
+                       struct buf *out)
+{
+    const struct conf_gateway *all = in->conf->gateways;
+    const char *sep = ", shared by weight with ";
+    for (size_t i = 0; i < c->count; i++) {
+        int64_t until;
+        uint32_t gateway = c->steps[i].gateway;
+        if (i == chosen || c->rank[i] != RANK_PRIORITY || c->rank[chosen] != RANK_PRIORITY ||
+            all[gateway].priority != all[c->steps[chosen].gateway].priority ||
+            plan_step_state(in, &c->steps[i], &until) != STEP_OPEN)
+            continue;
+        buf_printf(out, "%s%s", sep, all[gateway].name);
+        sep = ", ";
+    }
+}
+
 // "by priority; company: not on network office": why it goes this way, and not by those before.
 static void say_chosen(const struct plan_input *in, const struct plan *plan,
                        const struct plan_chain *c, struct buf *out)
@@ -152,6 +170,8 @@ static void say_chosen(const struct plan_input *in, const struct plan *plan,
     if (plan->kind == PLAN_GO)
         buf_puts(out,
                  plan_rank_name(end < c->count ? (enum plan_rank)c->rank[end] : RANK_FALLBACK));
+    if (plan->kind == PLAN_GO && end < c->count)
+        say_equals(in, c, end, out);
     for (size_t i = 0; i < end && i < c->count; i++) {
         int64_t until;
         uint32_t gateway = c->steps[i].gateway;

@@ -184,10 +184,24 @@ static void lint_reach(struct lint *l, size_t i, const char *label)
         return;
     }
     size_t k = shadow_of(l->conf, i);
-    if (k != SIZE_MAX)
-        found(l, r->line, label, "move it up, narrow the other one, or delete it",
-              "it is never reached: route %zu (line %u) takes all its mail before", k + 1,
-              l->conf->routes[k].line);
+    if (k == SIZE_MAX)
+        return;
+    struct buf others;
+    buf_init(&others, LIMIT_LOG_LINE);
+    // One route that takes too much is one mistake, however many stand behind it.
+    for (size_t m = 0; m < l->conf->route_count; m++) {
+        if (m == i || never_matches(&l->conf->routes[m]) != NULL || shadow_of(l->conf, m) != k)
+            continue;
+        if (m < i) {
+            buf_free(&others);
+            return;
+        }
+        buf_printf(&others, "%s %zu", others.len > 0 ? "," : ", nor are routes", m + 1);
+    }
+    found(l, r->line, label, "move it up, narrow the other one, or delete it",
+          "it is never reached%s: route %zu (line %u) takes all its mail before", buf_cstr(&others),
+          k + 1, l->conf->routes[k].line);
+    buf_free(&others);
 }
 
 // ---- Chains ----

@@ -244,6 +244,25 @@ static void a_rule_behind_a_wider_one_is_found(void **state)
                    "not_network; mend its conditions, or delete it\n");
 }
 
+static void one_mistake_is_said_once(void **state)
+{
+    const struct conf_route routes[] = {
+        {.line = 3, .via = isp, .via_count = 1},
+        {.line = 4, .to = to_one, .to_count = 1, .via = company, .via_count = 1},
+        {.line = 5, .to = to_org, .to_count = 2, .via = company, .via_count = 1},
+        {.line = 6, .larger = 10, .via = company, .via_count = 1}};
+    struct buf out;
+    buf_init(&out, 10000);
+    begin(routes, 4);
+    route_lint(&conf, &out);
+    const char *said = strstr(buf_cstr(&out), "never reached");
+    assert_non_null(said);
+    assert_true(
+        str_starts(str_of(said), STR("never reached, nor are routes 3, 4: route 1 (line 3)")));
+    assert_null(strstr(said + 1, "never reached"));
+    buf_free(&out);
+}
+
 // One route behind another: is the second one never reached?
 static bool shadows(struct conf_route a, struct conf_route b)
 {
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(the_table_stands_in_json),
         cmocka_unit_test(a_sound_table_has_no_findings),
         cmocka_unit_test(a_rule_behind_a_wider_one_is_found),
+        cmocka_unit_test(one_mistake_is_said_once),
         cmocka_unit_test(only_what_is_surely_covered_is_called_so),
         cmocka_unit_test(chains_without_a_way_out_are_found),
         cmocka_unit_test(steps_that_say_nothing_are_found),

@@ -139,6 +139,13 @@ def test_status_shows_addresses_with_their_prefixes_and_that_of_the_way_out(site
     assert next(g for g in w.json("status")["gateways"] if g["name"] == "first")["address"] == "127.0.0.1"
 
 
+def test_status_names_equals_and_leaves_out_what_is_never_used(make):
+    w = make.waypost({"one": make.peer().gateway(), "two": make.peer().gateway()})
+    text = w.run("status", check=0).out
+    assert "by priority, shared by weight with " in text and "direct" not in text
+    assert "direct" in [g["name"] for g in w.json("status")["gateways"]]
+
+
 def test_status_check_is_for_monitoring(make):
     peer = make.peer()
     w = make.waypost({"only": peer.gateway()})
