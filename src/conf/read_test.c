@@ -662,12 +662,12 @@ static const struct {
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"exit 3\"}}\n",
      "w.yaml:1:66: error: no secret from the command: the command failed with status 3\n"
-     "    1 | gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"**** *\"}}\n"
+     "    1 | gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"exit *\"}}\n"
      "      |                                                                  ^~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"printf 'a\\\\nb'\"}}\n",
      "w.yaml:1:66: error: the command's output holds more than one line of text; the secret must be its one line\n"
-     "    1 | gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"****** *******\"}}\n"
+     "    1 | gateways: {isp: {url: \"smtp://me@a.example\", password: !command \"printf *******\"}}\n"
      "      |                                                                  ^~~~~~~~~~~~~~\n"
      "1 error\n"},
     {"gateways: {isp: {url: \"smtp://me@a.example\", password: !env \"\"}}\n",

@@ -78,6 +78,19 @@ static void hide_in_url(struct builder *b, const struct yaml_node *n)
         conf_source_hide(b->source, n->place.begin + colon + 1, n->place.end);
 }
 
+// A command may hold a secret, but not in the program's name; whoever mistyped that has to see it.
+static size_t hidden_from(const struct builder *b, const struct yaml_node *n)
+{
+    const char *text = b->source->text.ptr;
+    size_t at = n->place.begin;
+    if (!str_eq(n->tag, STR("!command")))
+        return at;
+    while (at < n->place.end && text[at] != ' ' && text[at] != '\t' && text[at] != '\n')
+        if (text[at++] == '=')
+            return n->place.begin; // NAME=secret before the program
+    return at;
+}
+
 static void hide_secret(struct builder *b, const struct yaml_node *n)
 {
     if (n->kind != YAML_SCALAR || n->place.end > b->source->text.len)
@@ -88,7 +101,7 @@ static void hide_secret(struct builder *b, const struct yaml_node *n)
     for (size_t i = 0; i < b->depth; i++)
         hidden |= b->stack[i].key != NULL && conf_key_hides(b->stack[i].key->text);
     if (hidden && !by_tag)
-        conf_source_hide(b->source, n->place.begin, n->place.end);
+        conf_source_hide(b->source, hidden_from(b, n), n->place.end);
     else
         hide_in_url(b, n);
 }
