@@ -3,7 +3,9 @@
 // their own, written by workers while more comes in.
 //
 // Invariants
-//  1. At most one work is under way for a body. A body whose owner has gone is freed by that work.
+//  1. At most one work is under way for a body. One whose owner goes meanwhile is left to the
+//     committer, which outlives the owner's loop; owner and worker settle by one exchange whose it
+//     is (`chunk`).
 //  2. A file gets its final name after its contents are synced, and the frame that names it goes
 //     to the committer after the directory is synced. Files without a frame are removed at start.
 //  3. A file may be one of an ended message, written over (spare.h), so it can be longer than the
@@ -31,6 +33,7 @@ struct store_body {
     char path[SPOOL_PATH];
     struct buf fill, flush; // what comes in, what is being written
     uint64_t written;
+    enum chunk { CHUNK_WRITING, CHUNK_WRITTEN, CHUNK_ABANDONED } _Atomic chunk;
     bool working, aborted, failed;
     struct err err;
     void (*ready)(void *ctx);
@@ -182,13 +185,35 @@ static void on_removed(struct work *w)
     committer_look(store); // a close may wait for it
 }
 
+static void submit_removal(struct work *w)
+{
+    struct store_body *body = (struct store_body *)w;
+    w->home = body->store->commit_loop;
+    w->work = remove_file;
+    w->done = on_removed;
+    worker_submit(w);
+}
+
 static void remove_and_free(struct store_body *body)
 {
-    body->work.home = body->store->commit_loop;
     atomic_fetch_add(&body->store->bodies_busy, 1);
-    body->work.work = remove_file;
-    body->work.done = on_removed;
-    worker_submit(&body->work);
+    submit_removal(&body->work);
+}
+
+static bool settle(struct store_body *body, enum chunk as)
+{
+    enum chunk now = CHUNK_WRITING;
+    return atomic_compare_exchange_strong(&body->chunk, &now, as);
+}
+
+static void write_chunk(struct work *w)
+{
+    struct store_body *body = (struct store_body *)w;
+    write_out(w);
+    if (settle(body, CHUNK_WRITTEN))
+        return;
+    w->home = body->store->commit_loop; // the owner's may be gone
+    w->done = submit_removal;
 }
 
 static void on_last(struct work *w)
@@ -240,8 +265,9 @@ static void submit_chunk(struct store_body *body)
     body->flush = body->fill;
     body->fill = swap;
     body->working = true;
+    atomic_store(&body->chunk, CHUNK_WRITING);
     body->work.home = body->loop;
-    body->work.work = write_out;
+    body->work.work = write_chunk;
     body->work.done = on_written;
     worker_submit(&body->work);
 }
@@ -326,12 +352,19 @@ void store_body_abort(struct store_body **body_ptr)
     *body_ptr = NULL;
     if (body == NULL)
         return;
-    if (body->working)
-        body->aborted = true; // on_written goes on
-    else if (body->file != NULL)
-        remove_and_free(body);
-    else
-        body_free(body);
+    if (!body->working) {
+        if (body->file != NULL)
+            remove_and_free(body);
+        else
+            body_free(body);
+        return;
+    }
+    atomic_uint *busy = &body->store->bodies_busy;
+    atomic_fetch_add(busy, 1); // first: once abandoned it is the committer's
+    if (settle(body, CHUNK_ABANDONED))
+        return;
+    atomic_fetch_sub(busy, 1);
+    body->aborted = true; // on_written is on its way here
 }
 
 struct body_facts body_take(struct store_body **body_ptr, uint64_t id, struct frame *frame)
