@@ -327,13 +327,36 @@ struct order {
     bool ok;
 };
 
+// That there is no next one is an answer, as a person at the machine would get it.
+static void pick_next(struct queue *q, struct order *o)
+{
+    struct err err = {0};
+    struct buf passed;
+    buf_init(&passed, LIMIT_LOG_LINE);
+    const char *next = queue_pick_next(q, "the story", &passed, &err);
+    if (next == NULL)
+        snprintf(o->text, sizeof(o->text), "%s", err.text);
+    else
+        snprintf(o->text, sizeof(o->text), "%s is picked by hand, the next one%s%s%s", next,
+                 passed.len > 0 ? " (passed over: " : "", buf_cstr(&passed),
+                 passed.len > 0 ? ")" : "");
+    buf_free(&passed);
+}
+
+static bool pick(struct queue *q, struct order *o, struct err *err)
+{
+    bool automatic = str_eq(o->name, STR("auto"));
+    snprintf(o->text, sizeof(o->text),
+             automatic ? "the choice is automatic again" : "%.*s is picked by hand",
+             STR_FMT(o->name));
+    return queue_pick(q, automatic ? STR("") : o->name, "the story", err);
+}
+
 static void give_order(void *ctx)
 {
     struct order *o = ctx;
     struct queue *q = daemon_queue(run.daemon);
     struct err err = {0};
-    struct buf passed;
-    const char *next;
     switch (o->verb) {
     case VERB_RETRY: o->ok = queue_retry(q, o->id); break;
     case VERB_NOW: o->ok = queue_send_now(q, o->id, "the story") && queue_retry(q, o->id); break;
@@ -345,21 +368,10 @@ static void give_order(void *ctx)
     case VERB_DROP: o->ok = queue_drop(q, o->id, false, "the story", &err); break;
     case VERB_RESTORE: o->ok = queue_restore(q, o->id, "the story"); break;
     case VERB_PICK:
-        if (str_eq(o->name, STR("next"))) {
-            buf_init(&passed, LIMIT_LOG_LINE);
-            next = queue_pick_next(q, "the story", &passed, &err);
-            o->ok = next != NULL;
-            snprintf(o->text, sizeof(o->text), "%s is picked by hand, the next one%s%s%s",
-                     next != NULL ? next : "nothing", passed.len > 0 ? " (passed over: " : "",
-                     buf_cstr(&passed), passed.len > 0 ? ")" : "");
-            buf_free(&passed);
-        } else {
-            bool automatic = str_eq(o->name, STR("auto"));
-            o->ok = queue_pick(q, automatic ? STR("") : o->name, "the story", &err);
-            snprintf(o->text, sizeof(o->text),
-                     automatic ? "the choice is automatic again" : "%.*s is picked by hand",
-                     STR_FMT(o->name));
-        }
+        if (str_eq(o->name, STR("next")))
+            pick_next(q, o);
+        else
+            o->ok = pick(q, o, &err);
         break;
     case VERB_FORGET:
         o->ok = queue_forget_seen(q, o->name, "the story", &err);
