@@ -4,6 +4,7 @@
 #include "base/timefmt.h"
 #include "queue/queue_view.h"
 #include "sim/world.h"
+#include "simulate/lines.h"
 #include "simulate/place.h"
 #include "simulate/servers.h"
 #include "simulate/story.h"
@@ -199,6 +200,21 @@ static bool server_holds(const struct yaml_node *what, struct buf *wrong)
     return ok;
 }
 
+static bool line_holds(const struct yaml_node *what, struct buf *wrong)
+{
+    const struct yaml_node *n = yaml_get(what, "line");
+    unsigned dialled, hung_up;
+    if (n == NULL)
+        return true;
+    if (!line_counts(n->text, &dialled, &hung_up)) {
+        buf_printf(wrong, "there is no line %.*s; ", STR_FMT(n->text));
+        return false;
+    }
+    bool ok = number_is(what, "dialled", dialled, wrong);
+    ok &= number_is(what, "hung_up", hung_up, wrong);
+    return ok;
+}
+
 static bool networks_hold(const struct yaml_node *what, const struct conf *conf, uint64_t holding,
                           struct buf *wrong)
 {
@@ -242,6 +258,7 @@ bool expect_holds(struct queue *q, const struct conf *conf, const struct yaml_no
     world_boot(ask, &k);
     bool ok = mails_hold(what, wrong);
     ok &= server_holds(what, wrong);
+    ok &= line_holds(what, wrong);
     ok &= text_is(what, "active", k.active, wrong);
     ok &= text_is(what, "picked", k.picked, wrong);
     ok &= number_is(what, "waiting", k.waiting, wrong);

@@ -133,6 +133,17 @@ bool place_links(const struct yaml_node *what, struct err *err)
     return true;
 }
 
+void place_links_gone(const struct yaml_node *what)
+{
+    for (const struct yaml_node *n = what->first; n != NULL; n = n->next) {
+        char name[32];
+        snprintf(name, sizeof(name), "%.*s", STR_FMT(n->key->text));
+        drop_link(name, true);
+        tales_world("%s is gone", name);
+    }
+    tell_servers();
+}
+
 // ---- NetworkManager ----
 
 struct said {

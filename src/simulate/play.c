@@ -13,6 +13,7 @@
 #include "sim/world.h"
 #include "simulate/expect.h"
 #include "simulate/life.h"
+#include "simulate/lines.h"
 #include "simulate/place.h"
 #include "simulate/servers.h"
 #include "simulate/tale.h"
@@ -434,6 +435,13 @@ static void do_server(const struct yaml_node *what)
     }
 }
 
+static void do_line(const struct yaml_node *what)
+{
+    for (const struct yaml_node *n = what->first; n != NULL; n = n->next)
+        if (!line_change(n->key->text, n))
+            cannot("line %u: there are too many lines", n->place.line);
+}
+
 static void do_block(const struct yaml_node *what)
 {
     bool none = what->kind == YAML_SCALAR;
@@ -584,6 +592,7 @@ static void do_deed(const struct deed *d)
         break;
     case VERB_MAIL: do_mail(d->what); break;
     case VERB_SERVER: do_server(d->what); break;
+    case VERB_LINE: do_line(d->what); break;
     case VERB_BLOCK: do_block(d->what); break;
     case VERB_DNS: do_dns(d->what); break;
     case VERB_CLOCK: do_clock(d->what); break;

@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 #include "conf/schema.h"
 #include "sim/world.h"
+#include "simulate/lines.h"
 #include "sys/tls.h"
 
 #include <stdio.h>
@@ -409,6 +410,11 @@ static struct str variable(const char *const *env, const char *name)
 static void on_program(void *ctx, const char *const *argv, const char *const *env, struct str input,
                        struct world_program *out)
 {
+    struct str dial = variable(env, "DIAL");
+    if (dial.len > 0) {
+        line_run(variable(env, "NETWORK"), str_eq(dial, STR("up")), out);
+        return;
+    }
     struct server *v = find(variable(env, "GATEWAY"));
     struct str rcpt = variable(env, "RECIPIENT");
     if (v == NULL)
@@ -686,6 +692,7 @@ void servers_new(const struct story *story, server_stored *stored, void *ctx)
     all.stored = stored;
     all.ctx = ctx;
     all.identity = tls_server_self_signed("story", &err);
+    lines_new();
     world_on_connect(decide, NULL);
     world_on_program(on_program, NULL);
     world_on_rename(on_renamed, NULL);
@@ -693,6 +700,7 @@ void servers_new(const struct story *story, server_stored *stored, void *ctx)
 
 void servers_free(void)
 {
+    lines_free();
     while (all.sessions != NULL)
         end(all.sessions);
     for (struct server *v = all.servers, *next; v != NULL; v = next) {

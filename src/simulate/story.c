@@ -11,11 +11,12 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS };
 struct verb_words {
     const char *word;
     bool scalar, map, list; // forms it may have
-    const char *keys[20];
+    const char *keys[24];
 };
 static const char *const server_keys[] = {"is",    "greeting", "ehlo", "auth", "mail",  "rcpt",
                                           "data",  "final",    "only", "from", "slow",  "tls",
                                           "login", "limit",    "exit", "says", "boxes", NULL};
+static const char *const line_keys[] = {"links", "exit", "says", "slow", NULL};
 static const struct verb_words verbs[VERBS] = {
     [VERB_LINKS] = {"links", false, true, false, {NULL}},
     [VERB_CONNECTION] = {"connection",
@@ -31,6 +32,7 @@ static const struct verb_words verbs[VERBS] = {
                    {"name", "from", "to", "size", "class", "count", "client", "user", "listener",
                     "header", "every", "later", NULL}},
     [VERB_SERVER] = {"server", false, true, false, {NULL}},
+    [VERB_LINE] = {"line", false, true, false, {NULL}},
     [VERB_BLOCK] = {"block", true, true, false, {"ports", "how", "but", NULL}},
     [VERB_DNS] = {"dns", true, true, false, {NULL}},
     [VERB_CLOCK] = {"clock", true, false, false, {NULL}},
@@ -45,13 +47,12 @@ static const struct verb_words verbs[VERBS] = {
     [VERB_RELEASE] = {"release", true, false, true, {NULL}},
     [VERB_DROP] = {"drop", true, false, true, {NULL}},
     [VERB_RESTORE] = {"restore", true, false, true, {NULL}},
-    [VERB_EXPECT] = {"expect",
-                     false,
-                     true,
-                     true,
-                     {"mail", "to", "is", "via", "tried", "tries", "copies", "within", "why",
-                      "server", "mails", "connections", "active", "picked", "waiting", "holds",
-                      "explain", "not", NULL}},
+    [VERB_EXPECT] = {"expect", false, true, true, {"mail",    "to",     "is",      "via",
+                                                   "tried",   "tries",  "copies",  "within",
+                                                   "why",     "server", "mails",   "connections",
+                                                   "active",  "picked", "waiting", "holds",
+                                                   "explain", "line",   "dialled", "hung_up",
+                                                   "not",     NULL}},
     [VERB_NOTE] = {"note", true, false, false, {NULL}},
 };
 
@@ -151,6 +152,9 @@ static void check_deed(struct reading *r, enum verb verb, const struct yaml_node
     if (verb == VERB_SERVER)
         for (const struct yaml_node *n = what->first; n != NULL; n = n->next)
             check_keys(r, n, "a server", server_keys);
+    if (verb == VERB_LINE)
+        for (const struct yaml_node *n = what->first; n != NULL; n = n->next)
+            check_keys(r, n, "a line", line_keys);
     const struct yaml_node *to = verb == VERB_MAIL ? yaml_get(what, "to") : NULL;
     if (verb == VERB_MAIL && what->kind == YAML_MAP && to == NULL)
         wrong(r, what, "this mail is to nobody; write `to: name@example.net`");

@@ -24,6 +24,7 @@ enum verb {
     VERB_CONNECTION,
     VERB_MAIL,
     VERB_SERVER,
+    VERB_LINE,
     VERB_BLOCK,
     VERB_DNS,
     VERB_CLOCK,
