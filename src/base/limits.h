@@ -75,6 +75,7 @@ enum {
     LIMIT_OUT_PROGRAMS = 4,         // the same of a program: runs at once
     LIMIT_PROGRAM_MS = 300 * 1000,  // a run of it
     LIMIT_PROGRAM_OUTPUT = 4096,    // of it kept; the rest is read and dropped
+    LIMIT_DIAL_MS = 120 * 1000,     // a command that dials or hangs up
     LIMIT_TROUBLES = 8192,          // different refusals kept in full beside what waits
     LIMIT_NOTICES_AT_ONCE = 100,    // reports to senders, of one kind; then
     LIMIT_NOTICES_PER_MINUTE = 120, // the rest waits its turn

@@ -13,17 +13,55 @@ static const struct yaml_node *at_key(const struct yaml_node *entry, const char 
 
 // Networks
 
+static bool is_named_by_gateway(const struct conf *conf, const struct conf_network *n)
+{
+    size_t index = (size_t)(n - conf->networks);
+    for (size_t i = 0; i < conf->gateway_count; i++)
+        if ((conf->gateways[i].networks >> index & 1) != 0)
+            return true;
+    return false;
+}
+
+static void check_dial(struct reader *r, const struct conf_network *n, const struct yaml_node *at)
+{
+    const struct conf_dial *d = &n->dial;
+    if (at == NULL)
+        return;
+    if (!is_named_by_gateway(r->conf, n))
+        reader_warn(r, at->key,
+                    "no gateway has `%s` in its `networks`, so no mail ever makes it dial; add to "
+                    "one: networks: [%s]",
+                    n->name, n->name);
+    if (d->command_count == 0)
+        reader_error(r, at->key,
+                     "`dial` of `%s` names no `command`; add, for example: command: "
+                     "[/usr/bin/nmcli, connection, up, %s]",
+                     n->name, n->name);
+    else if (d->command[0][0] != '/')
+        reader_error(r, yaml_get(at, "command"),
+                     "the program `%s` needs its absolute path, as in /usr/bin/nmcli: it is run "
+                     "without a shell",
+                     d->command[0]);
+    if (d->hang_up_count > 0 && d->hang_up[0][0] != '/')
+        reader_error(r, yaml_get(at, "hang_up"),
+                     "the program `%s` needs its absolute path, as in /usr/bin/nmcli: it is run "
+                     "without a shell",
+                     d->hang_up[0]);
+}
+
 static void check_network(struct reader *r, const struct conf_network *n,
                           const struct yaml_node *at)
 {
     bool asks = n->metered != WISH_ANY || n->captive != WISH_ANY;
     for (const struct yaml_node *key = at->first; key != NULL; key = key->next)
-        asks |= !str_eq(key->key->text, STR("metered")) && !str_eq(key->key->text, STR("captive"));
+        asks |= !str_eq(key->key->text, STR("metered")) &&
+                !str_eq(key->key->text, STR("captive")) && !str_eq(key->key->text, STR("dial"));
     if (!asks)
         reader_warn(r, at->key,
                     "`%s` names no condition, so it never holds; add one, for example: address: "
                     "[10.20.0.0/16]",
                     n->name);
+    check_dial(r, n, yaml_get(at, "dial"));
 }
 
 // Gateways

@@ -67,6 +67,17 @@ enum conf_tls { TLS_OFF, TLS_WANTED, TLS_REQUIRED, TLS_IMPLICIT };
 // entries of one kind one is enough. None written: never holds by itself.
 enum conf_link_type { LINK_ETHERNET, LINK_WIFI, LINK_MODEM, LINK_PPP, LINK_WIREGUARD, LINK_VPN };
 enum conf_wish { WISH_ANY, WISH_YES, WISH_NO };
+// How a network is made to hold when mail waits for it.
+struct conf_dial {
+    const char *const *command; // the first is an absolute path; none: nobody dials
+    size_t command_count;
+    const char *const *hang_up; // none: the line stays
+    size_t hang_up_count;
+    int64_t after_ms; // mail has waited so long
+    int64_t again_ms; // between two tries; longer after each that fails
+    int64_t idle_ms;  // nothing needed the line for so long
+};
+
 struct conf_network {
     const char *name;
     const char *const *connection;   // globs: NetworkManager's id, UUID or SSID of an active
@@ -83,6 +94,7 @@ struct conf_network {
     size_t apn_count;
     uint32_t types; // set of 1 << enum conf_link_type; 0: any
     enum conf_wish metered, captive;
+    struct conf_dial dial;
     unsigned line; // in the file
 };
 enum { CONF_NETWORKS = 64 }; // a set of them is a uint64_t

@@ -473,6 +473,53 @@ const struct conf_key conf_keys[] = {
      .words = wishes,
      .fallback = "any",
      .help = "Whether a portal stands in the way to the world, as in hotels (see `captive_url`)."},
+    {.path = "networks.NAME.dial",
+     .type = CONF_SECTION,
+     .unset = "it is waited for",
+     .example = "{command: [/usr/bin/nmcli, connection, up, modem], hang_up: [/usr/bin/nmcli, "
+                "connection, down, modem]}",
+     .help = "Makes the connection when mail waits for it: when all that a gateway with this "
+             "network in its `networks` lacks for the mail is that the network holds, and no other "
+             "way is open."},
+    {.path = "networks.NAME.dial.command",
+     .type = CONF_WORDS,
+     AT2(conf_network, dial.command, dial.command_count),
+     .unset = "must be set",
+     .example = "[/usr/bin/nmcli, connection, up, modem]",
+     .help = "The program that makes the connection, by its absolute path, and its arguments. It "
+             "is run without a shell, as the user Waypost runs as, with NETWORK in its "
+             "environment, and killed after two minutes. Exit status 0 means that the network is "
+             "coming; mail goes once it holds."},
+    {.path = "networks.NAME.dial.hang_up",
+     .type = CONF_WORDS,
+     AT2(conf_network, dial.hang_up, dial.hang_up_count),
+     .unset = "the connection stays",
+     .example = "[/usr/bin/nmcli, connection, down, modem]",
+     .help = "The program that ends the connection. Only one that Waypost made itself is ended."},
+    {.path = "networks.NAME.dial.after",
+     .type = CONF_TIME,
+     IN_NETWORK(dial.after_ms),
+     .fallback = "30s",
+     .max = DAY,
+     .help = "How long mail waits for the network to hold by itself before it is dialled. Urgent "
+             "mail does not wait."},
+    {.path = "networks.NAME.dial.again",
+     .type = CONF_TIME,
+     IN_NETWORK(dial.again_ms),
+     .fallback = "10m",
+     .min = 10 * SECOND,
+     .max = DAY,
+     .help = "The wait before the next try after one that failed, doubled with each further "
+             "failure up to eight times as long. A network that does not hold so long after its "
+             "command ended well has failed, too; one that was lost has so long to come back "
+             "before it is dialled anew."},
+    {.path = "networks.NAME.dial.idle",
+     .type = CONF_TIME,
+     IN_NETWORK(dial.idle_ms),
+     .fallback = "5m",
+     .min = SECOND,
+     .max = DAY,
+     .help = "It is hung up when no gateway bound to it had mail to send for so long."},
 
     // Gateways
     {.path = "gateways",

@@ -51,6 +51,21 @@ static const struct {
      "    1 | networks: {office: {}}\n"
      "      |            ^~~~~~\n"
      "1 warning\n"},
+    {"networks: {modem: {type: ppp, dial: {after: 1m}}}\ngateways: {isp: {url: mail.isp.example, networks: [modem]}}\n",
+     "w.yaml:1:31: error: `dial` of `modem` names no `command`; add, for example: command: [/usr/bin/nmcli, connection, up, modem]\n"
+     "    1 | networks: {modem: {type: ppp, dial: {after: 1m}}}\n"
+     "      |                               ^~~~\n"
+     "1 error\n"},
+    {"networks: {modem: {type: ppp, dial: {command: [nmcli]}}}\ngateways: {isp: {url: mail.isp.example, networks: [modem]}}\n",
+     "w.yaml:1:47: error: the program `nmcli` needs its absolute path, as in /usr/bin/nmcli: it is run without a shell\n"
+     "    1 | networks: {modem: {type: ppp, dial: {command: [nmcli]}}}\n"
+     "      |                                               ^\n"
+     "1 error\n"},
+    {"networks: {modem: {type: ppp, dial: {command: [/bin/true]}}}\n",
+     "w.yaml:1:31: warning: no gateway has `modem` in its `networks`, so no mail ever makes it dial; add to one: networks: [modem]\n"
+     "    1 | networks: {modem: {type: ppp, dial: {command: [/bin/true]}}}\n"
+     "      |                               ^~~~\n"
+     "1 warning\n"},
     {"networks: {office: 10.0.0.0/8}\n",
      "w.yaml:1:12: error: a network is a map of keys: office: {address: 10.20.0.0/16}\n"
      "    1 | networks: {office: 10.0.0.0/8}\n"

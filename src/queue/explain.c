@@ -142,6 +142,18 @@ static void explain_rcpt(struct queue *q, struct qmsg *m, size_t i, const struct
     buf_free(&wait);
 }
 
+static void say_dials(struct queue *q, struct buf *out)
+{
+    struct buf words;
+    buf_init(&words, LIMIT_LOG_LINE);
+    for (size_t i = 0; i < q->conf->network_count; i++) {
+        buf_clear(&words);
+        if (queue_dial(q, i, &words))
+            buf_printf(out, "dial-up %s: %s\n", q->conf->networks[i].name, buf_cstr(&words));
+    }
+    buf_free(&words);
+}
+
 bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *what,
                    struct buf *text_out, struct json *json_out)
 {
@@ -169,6 +181,8 @@ bool queue_explain(struct queue *q, uint64_t id, const struct queue_assume *what
     }
     if (more > 0 && json_out == NULL)
         buf_printf(text_out, "and %zu more recipient%s\n", more, more == 1 ? "" : "s");
+    if (json_out == NULL)
+        say_dials(q, text_out);
     xfree(a.gateways);
     arena_free(&arena);
     return true;

@@ -231,6 +231,8 @@ static void sweep_others(struct queue *q, struct lane *lane, bool search)
         if (other != lane && (resting(q, other) || other->probing))
             sweep_other(q, other, search);
     sweep_other(q, &q->aside, search);
+    for (size_t i = 0; i < CONF_NETWORKS; i++)
+        sweep_other(q, dialup_lane(q, i), search);
 }
 
 // Open: whoever comes next may try it. Closed: someone does, and to all others it still rests.
@@ -623,6 +625,8 @@ void lane_replan_all(struct queue *q)
         shut[i] = !q->conf->gateways[i].enabled || planning_shut(q, i);
     // What can go now comes first: who had no way, then those whose way is open.
     replan_lane(q, &q->aside);
+    for (size_t i = 0; i < CONF_NETWORKS; i++)
+        replan_lane(q, dialup_lane(q, i));
     for (int later = 0; later < 2; later++) {
         size_t pos = 0;
         for (struct lane *lane; (lane = map_next(q->lanes, &pos)) != NULL;)
@@ -987,6 +991,7 @@ void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven)
     lane->loops[loop].active--;
     q->active--;
     q->unproven -= unproven;
+    dialup_used(q, lane->gateway);
     set_ready(q, lane);
     lane_emptied(q, lane);
 }

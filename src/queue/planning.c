@@ -6,7 +6,9 @@
 //   in the lane of its gateway    it may go, or its way rests or has used up its quota
 //   aside                         no way here and now: bound to another network, offline, too
 //                                 young, its connections broke by the clock; whatever changes for
-//                                 all mail (the place, the rules, a pick, a way come back) finds it
+//                                 all mail (the place, the rules, a pick, a way come back) finds
+//                                 it; when a network that is dialled is all it lacks, in that one's
+//                                 lane
 //   with a look-up                a rule asks for its mail exchangers
 //   in the heap only              its own retry clock: a server has said "come again"
 //
@@ -152,10 +154,15 @@ static uint32_t seconds(int64_t ms)
     return ms >= end_ms ? UINT32_MAX : (uint32_t)((ms + 999) / 1000);
 }
 
+static void wait_in(struct queue *q, struct lane *lane, struct qmsg *m, size_t i, int64_t until_ms)
+{
+    lane_add(q, lane, m, i);
+    m->rcpts[i].next_s = seconds(until_ms);
+}
+
 static void put_aside(struct queue *q, struct qmsg *m, size_t i, int64_t until_ms)
 {
-    lane_add(q, &q->aside, m, i);
-    m->rcpts[i].next_s = seconds(until_ms);
+    wait_in(q, &q->aside, m, i, until_ms);
 }
 
 static void no_way(struct queue *q, struct qmsg *m, size_t i)
@@ -168,15 +175,17 @@ static void no_way(struct queue *q, struct qmsg *m, size_t i)
 }
 
 // In doubt: the gateway it was with, as soon as that may be used.
-static void plan_doubt(struct queue *q, struct qmsg *m, size_t i, uint32_t gateway,
-                       struct str domain)
+static void plan_doubt(struct queue *q, struct qmsg *m, const struct envelope *e, size_t i,
+                       uint32_t gateway)
 {
+    struct str domain = envelope_domain(e->rcpts[i].address);
     struct qrcpt *r = &m->rcpts[i];
     bool over = (int64_t)r->doubt_until_s * 1000 <= q->now_ms;
     int64_t until_ms = over ? INT64_MAX : (int64_t)r->doubt_until_s * 1000;
     r->step = 0;
     if (planning_shut(q, gateway)) {
-        put_aside(q, m, i, until_ms);
+        struct plan_input in = planning_input(q, m, e, i);
+        wait_in(q, dialup_aside(q, &in, gateway), m, i, until_ms);
         return;
     }
     bool direct = q->conf->gateways[gateway].kind == GATEWAY_DIRECT;
@@ -228,7 +237,7 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
     struct str domain = envelope_domain(e->rcpts[i].address);
     uint32_t same = planning_doubt(q, m, r);
     if (same != UINT32_MAX) {
-        plan_doubt(q, m, i, same, domain);
+        plan_doubt(q, m, e, i, same);
         return;
     }
     struct plan_input in = planning_input(q, m, e, i);
@@ -249,7 +258,8 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
         plan.state == STEP_NETWORK || plan.state == STEP_HOURS || plan.state == STEP_OFFLINE;
     if (plan.kind == PLAN_WAIT && (!plan.rests || place)) {
         r->step = 0;
-        put_aside(q, m, i, plan.age_ms < plan.until_ms ? plan.age_ms : plan.until_ms);
+        wait_in(q, dialup_aside(q, &in, UINT32_MAX), m, i,
+                plan.age_ms < plan.until_ms ? plan.age_ms : plan.until_ms);
         return;
     }
     r->step = plan.step > 0 ? (uint8_t)(plan.step - 1) : 0;

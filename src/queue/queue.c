@@ -392,6 +392,8 @@ static void arm(struct queue *q)
         next = health_due(q);
     if (pass_due(q) < next)
         next = pass_due(q);
+    if (dialup_due(q) < next)
+        next = dialup_due(q);
     if (!list_empty(&q->sweeps) || q->diff != NULL)
         next = q->now_ms; // by the timer, so that the loop serves all others in between
     timer_start(&q->timer, next > q->now_ms ? next - q->now_ms : 0);
@@ -426,6 +428,7 @@ static void on_turn(void *ctx)
     twin_turn(q);
     pass_turn(q); // somebody holds the line: before what can wait
     lane_dispatch(q);
+    dialup_turn(q);
     arm(q);
 }
 
@@ -675,6 +678,7 @@ struct queue *queue_new(struct conf *conf)
     list_init(&q->passes);
     q->gateways = xcalloc(conf->gateway_count, sizeof(*q->gateways));
     lane_aside(&q->aside);
+    dialup_new(q);
     q->exchangers = map_new();
     q->place.picked = q->chosen = UINT32_MAX;
     q->whereabouts = xcalloc(conf->gateway_count, sizeof(*q->whereabouts));
@@ -694,6 +698,7 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     quota_start(q);
     health_start(q);
     place_start(q);
+    dialup_start(q);
     record_doubts(q);
     queue_wake(q);
 }
@@ -705,6 +710,7 @@ void queue_stop(struct queue *q, void (*idle)(void *ctx), void *ctx)
     q->idle_ctx = ctx;
     timer_stop(&q->timer);
     pass_stop(q);
+    dialup_stop(q);
     queue_check_idle(q);
 }
 
@@ -762,6 +768,7 @@ void queue_reload(struct queue *q, struct conf *conf, struct watch_snapshot *now
     quota_bind(q);
     health_bind(q);
     place_reload(q, before, now);
+    dialup_reload(q);
     lane_rebind(q);
     conf_unref(&before);
     queue_wake(q);
@@ -791,6 +798,7 @@ void queue_free(struct queue **qp)
     exchangers_free(q);
     place_free(q);
     lane_free_all(q);
+    dialup_free(q);
     quota_free(q);
     health_free(q);
     heap_free(&q->due);

@@ -210,6 +210,7 @@ struct queue {
     struct link passes;      // that wait for room (pass.c)
     struct quotas *quotas;   // quota.h; NULL before the start
     struct healths *healths; // health.h; NULL before the start
+    struct dialups *dialups; // dialup.c
     size_t quota_writes;     // leases on their way to disk
     struct idmap *messages;
     struct idmap *bin; // removed messages
@@ -325,6 +326,21 @@ void place_view(struct queue *q, uint32_t gateway, struct queue_gateway_view *v)
 void place_free(struct queue *q);
 unsigned place_minute(int64_t wall_ms); // of the week, local time, from Monday 00:00
 void queue_replan(struct queue *q);     // everything that waits, in slices
+
+// dialup.c: networks that are dialled when mail needs them.
+void dialup_new(struct queue *q);
+void dialup_start(struct queue *q);  // what the state remembers
+void dialup_reload(struct queue *q); // by the names of the networks
+void dialup_turn(struct queue *q);
+void dialup_stop(struct queue *q); // no program runs any more
+void dialup_free(struct queue *q);
+int64_t dialup_due(const struct queue *q); // wall clock; INT64_MAX: nothing to do
+// Where mail without an open way waits: in the lane of the network that is to be dialled for it,
+// or aside. `only`: no other gateway may take it; UINT32_MAX: any of its chain.
+struct lane *dialup_aside(struct queue *q, const struct plan_input *in, uint32_t only);
+struct lane *dialup_lane(struct queue *q, size_t network); // below CONF_NETWORKS; never NULL
+size_t dialup_waiting(struct queue *q);                    // legs in all of them
+void dialup_used(struct queue *q, uint32_t gateway);       // a transaction of its ended
 
 // pick.c
 void pick_start(struct queue *q);

@@ -118,6 +118,9 @@ const char *queue_picked(struct queue *q, int64_t *until_ms_out); // NULL: none;
 enum { QUEUE_WHY = 512 };
 const char *queue_active_gateway(struct queue *q, char why[QUEUE_WHY]);
 struct watch_snapshot *queue_where(struct queue *q); // borrowed; NULL before the first
+// How it stands with a network that is dialled, by its index: "dialled by Waypost, holds for 12 s".
+// False: that one is not.
+bool queue_dial(struct queue *q, size_t network, struct buf *out);
 
 // Nothing of its allowances counts as used. False with err: no such gateway.
 bool queue_reset_quota(struct queue *q, struct str name, const char *who, struct err *err);

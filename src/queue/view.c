@@ -48,7 +48,7 @@ void queue_counts(struct queue *q, struct queue_counts *out)
     out->recipients = atomic_load(&q->recipients);
     out->busy = q->busy;
     // Most messages have one recipient; of others with some aside a few are counted as ready.
-    out->waiting_ready = q->in_lanes - q->aside.count;
+    out->waiting_ready = q->in_lanes - q->aside.count - dialup_waiting(q);
     out->waiting_retry = out->recipients - out->waiting_ready - q->busy;
 }
 

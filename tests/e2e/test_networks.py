@@ -2,10 +2,13 @@
 """Links, addresses and routes that come and go under the daemon, in namespaces of their own; and what NetworkManager
 says. Mail follows the place at once, and no move is ever counted as an attempt."""
 import json
+import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -513,3 +516,54 @@ def test_a_portal_is_known_by_a_page(world):
     until("asked again", lambda: page.asked > seen)
     world.arrives(w, world.company, waiting)
     page.listener.close()
+
+
+# ---- dialling ----
+
+@pytest.fixture
+def line():
+    """What a modem's commands would do: the daemon's user may not move links, so they only ask for it."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix="waypost-dial-"))
+    top.chmod(0o777)
+    for name, text in (("up", 'test -e "$here/dead" && { echo no carrier; exit 4; }; '), ("down", "")):
+        path = top / f"dial-{name}"
+        path.write_text(f'#!/bin/sh\nhere="{top}"\n{text}echo "$NETWORK $*" > "$here/{name}.new" && mv "$here/{name}.new" '
+                        f'"$here/{name}"\n')
+        path.chmod(0o755)
+    yield top
+    shutil.rmtree(top)
+
+
+def test_a_network_is_dialled_when_mail_needs_it_and_hung_up_after(world, line):
+    """PC-28: by programs, without a shell; and only what Waypost dialled is hung up."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix="waypost-dialled-"))
+    top.chmod(0o755)
+    world.make.top = top
+    home = {"address": [HOME], "dial": {"command": [str(line / "dial-up"), "two words", "$HOME"],
+                                        "hang_up": [str(line / "dial-down")], "after": "1s", "again": "10s", "idle": "2s"}}
+    w = world.daemon(networks={"office": {"address": [OFFICE]}, "home": home}, user="nobody")
+    try:
+        (line / "dead").touch()
+        name = world.send(w)
+        failed = w.await_event("dial-failed")
+        assert "home" in failed["text"] and "status 4: no carrier" in failed["text"]
+        shown = w.run("network", check=0).out
+        assert re.search(r"dial-up\n +home +not dialled, failed 1 time, next try in .*; 1 wait", shown)
+        (line / "dead").unlink()
+        until("it is dialled", (line / "up").exists)
+        assert (line / "up").read_text() == "home two words $HOME\n"
+        world.to_home()
+        world.arrives(w, world.isp, name)
+        w.await_event("dialled", "home")
+        assert "dialled by Waypost" in w.run("network", check=0).out
+        until("it is hung up", (line / "down").exists)
+        w.await_event("hung-up", "home")
+        # The line that holds by itself is nobody's to end.
+        (line / "down").unlink()
+        world.arrives(w, world.isp, world.send(w))
+        time.sleep(3)  # longer than `idle`
+        assert not (line / "down").exists()
+    finally:
+        world.make.close()
+        world.make.wayposts, world.make.peers = [], []
+        shutil.rmtree(top)
