@@ -48,6 +48,7 @@ enum {
     LIMIT_SLOWEST_OUT = 2,      // bytes a millisecond: what a body has beyond that, a modem's pace
     LIMIT_PROBE_MS = 60 * 1000, // of a gateway, without mail
     LIMIT_IDLE_CONNECTION_MS = 10 * 1000,
+    LIMIT_PARTING_MS = 1000,           // for a server to close its end after QUIT
     LIMIT_OUT_PER_CONNECTION = 100000, // messages over one connection; a gateway may lower it
 
     LIMIT_STOP_MS = 10 * 1000, // transactions under way at an orderly end

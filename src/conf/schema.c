@@ -785,8 +785,8 @@ const struct conf_key conf_keys[] = {
      .fallback = "50",
      .min = 1,
      .max = 10000,
-     .help = "The most connections to it at once; of a program, how often it runs at once, which "
-             "is 4 when nothing is said."},
+     .help = "The most connections to it at once, idle ones that are kept for the next message "
+             "included; of a program, how often it runs at once, which is 4 when nothing is said."},
     {.path = "gateways.NAME.limits.timeout",
      .type = CONF_TIME,
      IN_GATEWAY(timeout_ms),
@@ -1246,15 +1246,16 @@ const struct conf_key conf_keys[] = {
      .fallback = "20",
      .min = 1,
      .max = 1000,
-     .help = "The most connections at once to one destination of direct delivery."},
+     .help = "The most connections at once to one destination of direct delivery, idle ones "
+             "included."},
     {.path = "queue.connections",
      .type = CONF_INT,
      IN_CONF(queue.connections),
      .fallback = "500",
      .min = 1,
      .max = 20000,
-     .help = "The most outgoing connections in use at once, all together. Idle ones, kept for the "
-             "next message, come on top."},
+     .help = "The most outgoing connections at once, all together. Idle ones, kept for the next "
+             "message, count; the longest unused is closed when another is needed."},
     {.path = "queue.max_recipients",
      .type = CONF_INT,
      IN_CONF(queue.max_recipients),

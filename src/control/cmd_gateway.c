@@ -168,6 +168,8 @@ static void mail_lines(struct reply *r, const struct queue_gateway_view *v)
     reply_line(r,
                "  mail       %zu waiting, %zu being sent; since the start %s went, %s met trouble",
                v->waiting, v->active, words_number(v->ok, ok), words_number(v->failed, failed));
+    reply_line(r, "  connected  %zu connection%s, %zu of them idle", v->open,
+               v->open == 1 ? "" : "s", v->open - v->active);
     if (v->latency_ms >= 0)
         snprintf(latency, sizeof(latency), "; the last one took %lld ms", (long long)v->latency_ms);
     if (v->ok + v->failed > 0)

@@ -192,6 +192,8 @@ static void one_json(struct reply *r, struct json *j, const struct gateways *g,
     json_int(j, "ok", (int64_t)v->ok);
     json_int(j, "trouble", (int64_t)v->failed);
     json_int(j, "active", (int64_t)v->active);
+    json_int(j, "connections", (int64_t)v->open);
+    json_int(j, "idle_connections", (int64_t)(v->open - v->active));
     json_int(j, "waiting", (int64_t)v->waiting);
     json_int(j, "latency_ms", v->latency_ms);
     json_int(j, "server_size", (int64_t)v->server_size);

@@ -42,7 +42,10 @@ struct deliver {
     struct locals *locals;
     struct link attempts;
     unsigned generation; // of connections: older ones are not kept
-    struct buf key;
+    struct buf key, name;
+    struct loop *watcher; // NULL: nobody asks
+    void (*watch)(const struct deliver_report *r);
+    void *watch_ctx;
     struct buf spare; // the transcript nobody wanted, for the next attempt
     char *slice;
     // Servers that went away over a body sent in one flight. For them the next is sent the old way,
@@ -57,12 +60,14 @@ struct attempt {
     struct deliver_job *job;
     struct body_source *body;
     struct session *session;
+    struct pool_way *way;
     struct mx *mx;
     struct dial *dial;
     struct mx_host *hosts; // direct only
     size_t host_count, host;
     size_t tried; // addresses, of the hosts before
     bool in_clear, again;
+    bool waiting; // for a connection that is being closed
     unsigned generation;
     struct outcome last; // of the last connection that came to nothing
     struct buf record;
@@ -124,6 +129,15 @@ static struct str key_of(const struct attempt *a)
     return buf_str(key);
 }
 
+static struct str name_of(struct deliver *d, const char *gateway, const char *domain)
+{
+    buf_clear(&d->name);
+    add_text(&d->name, gateway);
+    for (const char *at = domain; *at != '\0'; at++)
+        buf_putc(&d->name, ascii_lower(*at));
+    return buf_str(&d->name);
+}
+
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a == 0 ? b : b == 0 ? a : a < b ? a : b;
@@ -136,6 +150,14 @@ static bool may_send_more(const struct attempt *a)
     return deliver_session_sent(a->session) < most;
 }
 
+// From an address that is not ours any more: nothing will ever arrive.
+static bool is_stranded(const struct attempt *a)
+{
+    const struct stream *stream = deliver_session_stream(a->session);
+    return stream != NULL && stream_peer(stream)->family != NET_UNIX &&
+           !host_owns(stream_local(stream));
+}
+
 static void put_away(struct attempt *a)
 {
     if (a->session == NULL)
@@ -144,7 +166,9 @@ static void put_away(struct attempt *a)
     bool idle = deliver_session_stream(a->session) != NULL &&
                 smtp_client_need(deliver_session_client(a->session)) == SMTP_CLIENT_IDLE;
     if (idle && a->generation == a->d->generation && may_send_more(a))
-        pool_put(a->d->pool, key_of(a), most, a->session);
+        pool_put(a->way, key_of(a), most, a->session);
+    else if (idle && !is_stranded(a))
+        pool_part(a->way, a->session);
     else
         deliver_session_free(&a->session);
     a->session = NULL;
@@ -213,6 +237,9 @@ static void finish(struct attempt *a)
     job->session = NULL;
     tell_facts(a);
     put_away(a);
+    if (a->waiting)
+        pool_give_up(a->way);
+    job->open = pool_leave(a->way);
     give_transcript(a);
     release_body(a);
     mx_free(&a->mx);
@@ -419,7 +446,8 @@ static void on_ready(void *ctx)
         run_batch(a);
     } else if (a->at < a->count) {
         // The server takes no more over this connection (RFC 9422): another one to the same host.
-        deliver_session_free(&a->session);
+        pool_part(a->way, a->session);
+        a->session = NULL;
         dial_free(&a->dial);
         rewind_rcpts(a);
         start(a);
@@ -524,7 +552,10 @@ static void start(struct attempt *a)
 {
     struct deliver_job *job = a->job;
     struct net_addr literal;
-    struct session *kept = a->again ? NULL : pool_take(a->d->pool, key_of(a));
+    struct session *kept = a->again ? NULL : pool_take(a->way, key_of(a));
+    a->waiting = kept == NULL && pool_wait(a->way);
+    if (a->waiting)
+        return; // on_changed goes on
     if (kept != NULL) {
         job->reused = true;
         a->generation = a->d->generation;
@@ -548,11 +579,85 @@ static void start(struct attempt *a)
     }
 }
 
+// --- who counts the connections ---
+
+static void run_report(struct post *post)
+{
+    struct deliver_report *r = (struct deliver_report *)post;
+    r->run(r);
+    xfree(r);
+}
+
+static void report(struct deliver *d, struct str name, size_t open, bool ordered)
+{
+    struct deliver_report *r = xcalloc(1, sizeof(*r) + name.len);
+    char *text = (char *)(r + 1);
+    memcpy(text, name.ptr, name.len);
+    *r = (struct deliver_report){.post = {.run = run_report},
+                                 .deliver = d,
+                                 .ctx = d->watch_ctx,
+                                 .run = d->watch,
+                                 .open = open,
+                                 .ordered = ordered,
+                                 .name = str_make(text, name.len)};
+    loop_post(d->watcher, &r->post);
+}
+
+// One that starts may end at once and take itself out of the list, but no other.
+static void on_changed(void *ctx, struct str name, size_t open, bool ordered)
+{
+    struct deliver *d = ctx;
+    struct attempt *a;
+    if (d->watcher != NULL)
+        report(d, name, open, ordered);
+    list_each (&d->attempts, a, struct attempt, link)
+        if (a->waiting && pool_waited(a->way))
+            start(a);
+}
+
+void deliver_watch(struct deliver *d, struct loop *home,
+                   void (*run)(const struct deliver_report *r), void *ctx)
+{
+    d->watcher = home;
+    d->watch = run;
+    d->watch_ctx = ctx;
+}
+
+size_t deliver_open(struct deliver *d, const char *gateway, const char *domain)
+{
+    return pool_open(d->pool, name_of(d, gateway, domain));
+}
+
+struct close_one {
+    struct post post; // first
+    struct deliver *d;
+    size_t len;
+    char name[];
+};
+
+static void on_close_one(struct post *post)
+{
+    struct close_one *c = (struct close_one *)post;
+    pool_close_oldest(c->d->pool, str_make(c->name, c->len));
+    xfree(c);
+}
+
+void deliver_close_one(struct deliver *d, struct str name)
+{
+    struct close_one *c = xcalloc(1, sizeof(*c) + name.len);
+    c->post.run = on_close_one;
+    c->d = d;
+    c->len = name.len;
+    memcpy(c->name, name.ptr, name.len);
+    loop_post(d->loop, &c->post);
+}
+
 // --- the outside ---
 
 static void begin(struct deliver_job *job)
 {
     struct deliver *d = job->deliver;
+    job->open = 0;
     if (conf_gateway_is_local(job->gateway)) {
         local_submit(d->locals, job);
         return;
@@ -570,6 +675,8 @@ static void begin(struct deliver_job *job)
         a->rcpts[i].outcome = &job->rcpts[i].outcome;
     }
     list_append(&d->attempts, &a->link);
+    bool direct = job->gateway->kind == GATEWAY_DIRECT;
+    a->way = pool_enter(d->pool, name_of(d, job->gateway->name, direct ? job->domain : ""));
     job->session = a;
     job->started_ms = loop_now_ms(d->loop);
     job->reused = false;
@@ -656,13 +763,14 @@ struct deliver *deliver_new(struct loop *loop, struct names *names)
     struct deliver *d = xcalloc(1, sizeof(*d));
     d->loop = loop;
     d->names = names;
-    d->pool = pool_new(loop);
+    d->pool = pool_new(loop, on_changed, d);
     d->lookups = lookups_new(loop, names);
     d->addresses = addresses_new(loop, names);
     d->probes = probes_new(loop, names);
     d->locals = locals_new(loop);
     list_init(&d->attempts);
     buf_init(&d->key, LIMIT_CONFIG_FILE);
+    buf_init(&d->name, LIMIT_CONFIG_FILE);
     buf_init(&d->spare, TRANSCRIPT);
     d->slice = xmalloc(SESSION_SLICE);
     d->shy = map_new();
@@ -676,6 +784,7 @@ void deliver_free(struct deliver **deliver)
         return;
     *deliver = NULL;
     d->generation++;
+    d->watcher = NULL;
     struct attempt *a;
     while ((a = list_first(&d->attempts, struct attempt, link)) != NULL) {
         if (a->session != NULL) {
@@ -693,6 +802,7 @@ void deliver_free(struct deliver **deliver)
     forget_shy(d);
     map_free(&d->shy);
     buf_free(&d->key);
+    buf_free(&d->name);
     buf_free(&d->spare);
     xfree(d->slice);
     xfree(d);
@@ -724,14 +834,6 @@ struct close_idle {
     int64_t moved_us; // monotonic; 0: nothing but the idle ones
 };
 
-// From an address that is not ours any more: nothing will ever arrive.
-static bool is_stranded(const struct attempt *a)
-{
-    const struct stream *stream = deliver_session_stream(a->session);
-    return stream != NULL && stream_peer(stream)->family != NET_UNIX &&
-           !host_owns(stream_local(stream));
-}
-
 static void end_stranded(struct attempt *a)
 {
     static const char why[] = "the network has changed: the address it came from is gone";
@@ -751,7 +853,7 @@ static void on_close_idle(struct post *post)
     struct deliver *d = c->d;
     struct attempt *a;
     d->generation++;
-    pool_clear(d->pool);
+    pool_clear(d->pool, c->moved_us == 0);
     // One that ends takes itself out of the list.
     // What was asked for after the move is of the new place.
     list_each (&d->attempts, a, struct attempt, link)

@@ -25,6 +25,30 @@ void deliver_close_idle(
 // after the patience for a step.
 void deliver_moved(struct deliver *d);
 
+// Connections are counted by way: the gateway, and for direct delivery the domain. `name`:
+// "GATEWAY\0DOMAIN", in small letters behind the NUL, which stands there for gateways, too. `open`:
+// those in use (each job counts as one), kept ones, and those the server has not closed yet.
+//
+// All a loop says of them, the jobs' `open` included, reaches another loop in order. What has been
+// begun meanwhile is not in it: at no time there are more than the greater of the latest `open` and
+// the jobs of that way under way.
+struct deliver_report {
+    struct post post; // internal; first
+    struct deliver *deliver;
+    void *ctx;
+    void (*run)(const struct deliver_report *r);
+    size_t open;
+    bool ordered; // the answer to one deliver_close_one
+    struct str name;
+};
+// `run` gets on `home` what no job tells: kept connections ended. Before the loop starts.
+void deliver_watch(struct deliver *d, struct loop *home,
+                   void (*run)(const struct deliver_report *r), void *ctx);
+size_t deliver_open(struct deliver *d, const char *gateway, const char *domain);
+// Any thread: the kept connection of that way which was idle for the longest is closed. Always
+// answered by a report, when that is done or nothing is to be done.
+void deliver_close_one(struct deliver *d, struct str name);
+
 struct deliver_rcpt {
     struct envelope_rcpt rcpt; // borrowed until done
     struct outcome outcome;    // out: what came of it
@@ -52,6 +76,7 @@ struct deliver_job {
     bool reused;                     // out: over a kept connection
     bool dsn_passed; // out: the next hop took over the DSN parameters (RFC 3461), success notices
                      // are its task
+    size_t open;     // out: connections of its way this loop has now (deliver_watch)
     uint64_t server_size; // out: the largest message the next hop takes (RFC 1870), 0: not said
     char facts[160];      // out: "192.0.2.1:587 TLSv1.3 ... verified, login, 3 rcpt, 210 ms"
     struct buf

@@ -127,7 +127,8 @@ struct server {
     struct link peers;
     uint16_t port;
     unsigned connections, messages, quits;
-    struct buf got; // of the last message
+    unsigned open, most; // connections now, and the most there were at once
+    struct buf got;      // of the last message
     char dialogue[512];
 };
 
@@ -142,6 +143,7 @@ struct peer {
 
 static void peer_close(struct peer *p, bool drain)
 {
+    p->server->open--;
     stream_close(&p->stream, drain);
     timer_stop(&p->later);
     list_remove(&p->link);
@@ -289,6 +291,8 @@ static void on_accepted(void *ctx, struct stream *stream)
     p->server = s;
     p->stream = stream;
     s->connections++;
+    if (++s->open > s->most)
+        s->most = s->open;
     list_append(&s->peers, &p->link);
     timer_init(&p->later, s->loop, on_endless, p);
     stream_attach(stream, &handler, p);
@@ -572,6 +576,66 @@ static void another_setting_or_a_close_means_another_connection(void **state)
     b.left = 4;
     check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
     assert_int_equal(s.connections, 5);
+    assert_int_equal(s.most, 1); // a new one waits until the server has closed the other
+    bench_free(&b);
+}
+
+struct heard_close {
+    struct bench *bench;
+    size_t open;
+    bool ordered;
+    char name[32];
+};
+
+static void on_report(const struct deliver_report *r)
+{
+    struct heard_close *h = r->ctx;
+    h->open = r->open;
+    h->ordered = r->ordered;
+    snprintf(h->name, sizeof(h->name), "%s", r->name.ptr);
+    sem_post(&h->bench->told);
+}
+
+static void a_kept_connection_is_closed_to_order_and_each_order_answered(void **state)
+{
+    struct bench b;
+    struct server s = {0};
+    bench_init(&b, NULL);
+    struct heard_close h = {.bench = &b, .open = 9};
+    b.gateway.port = server_start(&b, &s, 0);
+    deliver_watch(b.deliver, b.loop, on_report, &h);
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_int_equal(b.job.open, 1);
+    for (int i = 0; i < 2; i++) { // the second finds nothing to do
+        h.ordered = false;
+        deliver_close_one(b.deliver, str_make("gw", sizeof("gw")));
+        wait_told(&b);
+        assert_true(h.ordered);
+        assert_int_equal(h.open, 0);
+        assert_string_equal(h.name, "gw");
+        assert_int_equal(s.quits, 1);
+    }
+    b.left = 1;
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    assert_false(b.job.reused);
+    assert_int_equal(s.most, 1);
+    bench_free(&b);
+}
+
+static void a_kept_connection_that_its_server_closes_is_told_of(void **state)
+{
+    struct bench b;
+    struct server s = {.close_after = true};
+    bench_init(&b, NULL);
+    struct heard_close h = {.bench = &b, .open = 9, .ordered = true};
+    b.gateway.port = server_start(&b, &s, 0);
+    deliver_watch(b.deliver, b.loop, on_report, &h);
+    check(bench_run(&b), OUTCOME_OK, PHASE_FINAL, "taken");
+    if (b.job.open > 0) { // it was put away before its end was seen
+        wait_told(&b);
+        assert_int_equal(h.open, 0);
+        assert_false(h.ordered);
+    }
     bench_free(&b);
 }
 
@@ -1286,6 +1350,8 @@ int main(void)
         cmocka_unit_test(a_server_that_cannot_do_what_it_offers_gets_the_old_way_next),
         cmocka_unit_test(another_setting_or_a_close_means_another_connection),
         cmocka_unit_test(a_kept_connection_found_closed_costs_no_outcome),
+        cmocka_unit_test(a_kept_connection_is_closed_to_order_and_each_order_answered),
+        cmocka_unit_test(a_kept_connection_that_its_server_closes_is_told_of),
         cmocka_unit_test(trouble_has_its_class),
         cmocka_unit_test(nobody_listening_is_the_network),
         cmocka_unit_test(our_own_disk_is_nobody_elses_fault),

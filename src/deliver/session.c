@@ -31,6 +31,7 @@ struct session {
     char *slice;
     uint64_t offset;
     bool fetching;
+    bool parting, gone;       // QUIT was said; nothing comes from the server any more
     enum outcome_phase phase; // told last
 };
 
@@ -72,6 +73,7 @@ static void start_tls(struct session *s)
 
 static void lose(struct session *s, enum smtp_client_loss loss, const char *why)
 {
+    s->gone = true;
     smtp_client_lost(&s->client, loss, why);
     act(s);
 }
@@ -163,6 +165,10 @@ static void act(struct session *s)
             s->events->ready(s->ctx);
             return;
         case SMTP_CLIENT_OVER:
+            if (s->parting && !s->gone) {
+                timer_stop(&s->step); // `whole` runs
+                return;
+            }
             settled(s);
             timer_stop(&s->step);
             stream_close(&s->stream, false);
@@ -175,6 +181,8 @@ static void act(struct session *s)
 static size_t on_data(void *ctx, const char *bytes, size_t len)
 {
     struct session *s = ctx;
+    if (s->parting && smtp_client_need(&s->client) == SMTP_CLIENT_OVER)
+        return len;
     smtp_client_feed(&s->client, bytes, len);
     act(s);
     return len;
@@ -335,6 +343,14 @@ const char *deliver_session_where(const struct session *s)
 void deliver_session_lose(struct session *s, const char *why)
 {
     lose(s, SMTP_LOST_NET, why);
+}
+
+void deliver_session_part(struct session *s)
+{
+    s->parting = true;
+    smtp_client_quit(&s->client);
+    timer_start(&s->whole, LIMIT_PARTING_MS);
+    act(s);
 }
 
 void deliver_session_abort(struct session *s, const char *why)

@@ -64,5 +64,8 @@ void deliver_session_lose(struct session *s, const char *why);
 
 // Gives up now; what is open is settled as LOCAL (or as doubt). No event comes.
 void deliver_session_abort(struct session *s, const char *why);
+// Says QUIT to an idle one. `over` comes, never from inside this call, when the server has closed
+// its end, or after LIMIT_PARTING_MS: until then it may count the connection as one that stands.
+void deliver_session_part(struct session *s);
 // Says QUIT when idle, closes, frees.
 void deliver_session_free(struct session **s);

@@ -45,10 +45,15 @@ static unsigned limit_of(struct queue *q, const struct lane *lane)
     return limit > 0 ? limit : 1;
 }
 
-static unsigned room_of(struct queue *q, const struct lane *lane)
+static unsigned most_of(struct queue *q, const struct lane *lane)
 {
     unsigned limit = limit_of(q, lane);
-    unsigned may = lane->probing ? 1 : lane->window < limit ? lane->window : limit;
+    return lane->probing ? 1 : lane->window < limit ? lane->window : limit;
+}
+
+static unsigned room_of(struct queue *q, const struct lane *lane)
+{
+    unsigned may = most_of(q, lane);
     return may > lane->active ? may - lane->active : 0;
 }
 
@@ -93,8 +98,10 @@ bool lane_soon(struct queue *q, const struct lane *lane)
 static void set_ready(struct queue *q, struct lane *lane)
 {
     if (planned(lane) && !link_in_list(&lane->ready) && !resting(q, lane) && !lane->closed &&
-        room_of(q, lane) > 0 && !all_spent(q, lane))
+        room_of(q, lane) > 0 && !all_spent(q, lane)) {
+        lane->crowded = false;
         list_append(&q->ready, &lane->ready);
+    }
 }
 
 static size_t key_of(const char *gateway, struct str domain, char *key, size_t size)
@@ -134,6 +141,14 @@ static unsigned first_window(struct queue *q, const struct lane *lane)
     return first < limit ? first : limit;
 }
 
+// It may go on. One that waits for the ceiling does not, once it has a connection of its own.
+void lane_look(struct queue *q, struct lane *lane)
+{
+    if (lane->crowded && connections_idle(q, lane, ANY_LOOP))
+        list_remove(&lane->ready);
+    set_ready(q, lane);
+}
+
 enum { KEY_MAX = 512 };
 
 static void init_lane(struct lane *lane)
@@ -148,6 +163,13 @@ void lane_aside(struct lane *lane)
 {
     init_lane(lane);
     lane->closed = lane->aside = true;
+}
+
+struct lane *lane_find(struct queue *q, const char *gateway, struct str domain)
+{
+    char key[KEY_MAX];
+    size_t len = key_of(gateway, domain, key, sizeof(key));
+    return map_get(q->lanes, str_make(key, len));
 }
 
 struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain)
@@ -200,7 +222,7 @@ static void lane_free(struct queue *q, struct lane *lane)
     heap_remove(&q->lane_clock, &lane->wake);
     map_del(q->lanes, lane->key);
     trouble_drop(q->troubles, &lane->trouble);
-    xfree(lane->loops);
+    connections_forget(q, lane);
     xfree((char *)lane->key.ptr);
     xfree(lane->sent_ms);
     xfree(lane);
@@ -548,6 +570,11 @@ void lane_wake_due(struct queue *q)
         if (lane->rest_until_ms > 1 && !resting(q, lane) && (by_hand || !health_wake(q, lane)))
             begin_probing(q, lane);
         if (lane->count == 0 && lane->active == 0 && (is_direct(q, lane) || lane->closed)) {
+            if (lane->open > 0) {
+                connections_close(q, lane); // the lane stays until they are closed
+                heap_set(&q->lane_clock, &lane->wake, q->now_ms + LIMIT_IDLE_CONNECTION_MS);
+                continue;
+            }
             if (lane->failures == 0 || lane->forget) {
                 lane_free(q, lane);
                 continue;
@@ -705,19 +732,13 @@ static void note_sent(struct queue *q, struct lane *lane)
     lane->sent_at = (lane->sent_at + 1) % lane->sent_cap;
 }
 
-static void need_loops(struct queue *q, struct lane *lane)
+// A loop where this lane has an idle connection, else the one with least to do for it.
+size_t lane_loop(struct queue *q, struct lane *lane)
 {
-    if (lane->loops == NULL)
-        lane->loops = xcalloc(q->parts.loop_count, sizeof(*lane->loops));
-}
-
-// A loop where this lane probably has an idle connection, else the one with least to do for it.
-static size_t choose_loop(struct queue *q, struct lane *lane)
-{
-    need_loops(q, lane);
+    connections_need(q, lane);
     size_t best = q->next_loop++ % q->parts.loop_count;
     for (size_t i = 0; i < q->parts.loop_count; i++)
-        if (lane->loops[i].peak > lane->loops[i].active)
+        if (connections_idle(q, lane, i))
             return i;
     for (size_t i = 0; i < q->parts.loop_count; i++)
         if (lane->loops[i].active < lane->loops[best].active)
@@ -774,16 +795,14 @@ static void fill_job(struct queue *q, struct qjob *j, struct envelope *e, size_t
     j->job.done = settle_job;
     j->job.open_body = give_body;
     j->job.want_transcript = q->conf->log_transcripts == CONF_TRANSCRIPTS_ALL;
-    j->loop = choose_loop(q, lane);
+    j->loop = lane_loop(q, lane);
     j->job.deliver = q->parts.delivers[j->loop];
 }
 
 static bool begin_use(struct queue *q, struct lane *lane, size_t loop)
 {
     lane->active++;
-    struct lane_loop *l = &lane->loops[loop];
-    if (++l->active > l->peak)
-        l->peak = l->active;
+    connections_begin(q, lane, loop);
     q->active++;
     bool unproven = !lane->proven && is_direct(q, lane);
     q->unproven += unproven;
@@ -881,6 +900,7 @@ static void submit(struct queue *q, struct qjob *j)
                sizeof(o->text) < sizeof(err.text) ? sizeof(o->text) : sizeof(err.text));
         o->text[sizeof(o->text) - 1] = '\0';
     }
+    j->job.open = j->lane->loops[j->loop].open; // as far as is known
     log_error("body-unreadable", m->id, "%s", err.text);
     settle_job(&j->job);
 }
@@ -930,6 +950,7 @@ bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, co
     struct quota_charge held = {0};
     size_t charged = count;
     if (resting(q, lane) || lane->closed || room_of(q, lane) == 0 || !rate_allows(q, lane) ||
+        !connections_room(q, lane, ANY_LOOP, most_of(q, lane)) ||
         quota_charge(q, lane->gateway, m->priority, m->body_size, &charged, &held) != QUOTA_GO)
         return false;
     if (charged < count)
@@ -957,57 +978,84 @@ bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, co
     return true;
 }
 
-static size_t most_connections(const struct queue *q)
-{
-    return q->conf->queue.connections > 0 ? q->conf->queue.connections : LIMIT_OUT_CONNECTIONS;
-}
-
 // At least one, whatever the ceiling.
 static size_t most_unproven(const struct queue *q)
 {
-    size_t max = most_connections(q);
+    size_t max = connections_most(q);
     return max > 1 ? max / 2 : 1;
 }
 
-bool lane_open(struct queue *q, struct lane *lane)
+bool lane_open(struct queue *q, struct lane *lane, size_t loop)
 {
     return !lane->closed && !resting(q, lane) && room_of(q, lane) > 0 &&
-           q->active < most_connections(q) &&
            (lane->proven || !is_direct(q, lane) || q->unproven < most_unproven(q)) &&
-           rate_allows(q, lane);
+           rate_allows(q, lane) && connections_room(q, lane, loop, most_of(q, lane));
 }
 
 bool lane_enter(struct queue *q, struct lane *lane, size_t loop)
 {
-    need_loops(q, lane);
+    connections_need(q, lane);
     lane->forget = false;
     set_gate(q, lane, false);
     return begin_use(q, lane, loop);
 }
 
-void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven)
+void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven, size_t open)
 {
     lane->active--;
-    lane->loops[loop].active--;
+    connections_end(q, lane, loop, open);
     q->active--;
     q->unproven -= unproven;
     dialup_used(q, lane->gateway);
-    set_ready(q, lane);
+    lane_look(q, lane);
     lane_emptied(q, lane);
+}
+
+// Who waited for the ceiling comes first, as far as there is room; for the others it is made.
+static void serve_crowded(struct queue *q)
+{
+    size_t max = connections_most(q), spare = q->open - q->active, wanted = 0;
+    size_t room = q->open < max ? max - q->open : 0;
+    struct link first;
+    list_init(&first);
+    for (; room > 0 && !list_empty(&q->crowded); room--) {
+        struct lane *lane = list_first(&q->crowded, struct lane, ready);
+        list_remove(&lane->ready);
+        list_append(&first, &lane->ready);
+    }
+    while (!list_empty(&first)) {
+        struct lane *lane = container_of(first.prev, struct lane, ready);
+        list_remove(&lane->ready);
+        list_prepend(&q->ready, &lane->ready);
+    }
+    struct lane *lane;
+    list_each (&q->crowded, lane, struct lane, ready)
+        if (++wanted >= spare)
+            break;
+    connections_make_room(q, wanted);
+}
+
+// It may open another connection, or has one that is idle. False: it waits for that.
+static bool has_connection(struct queue *q, struct lane *lane)
+{
+    if (connections_room(q, lane, ANY_LOOP, most_of(q, lane)))
+        return true;
+    lane->crowded = lane->open < most_of(q, lane);
+    if (lane->crowded)
+        list_append(&q->crowded, &lane->ready);
+    return false;
 }
 
 void lane_dispatch(struct queue *q)
 {
-    size_t max = most_connections(q), max_unproven = most_unproven(q);
+    size_t max_unproven = most_unproven(q);
     for (size_t n = q->unproven; n < max_unproven && !list_empty(&q->unproven_wait); n++) {
         struct lane *lane = list_first(&q->unproven_wait, struct lane, ready);
         list_remove(&lane->ready);
         set_ready(q, lane);
     }
-    while (q->active < max) {
-        struct lane *lane = list_first(&q->ready, struct lane, ready);
-        if (lane == NULL)
-            return;
+    serve_crowded(q);
+    for (struct lane *lane; (lane = list_first(&q->ready, struct lane, ready)) != NULL;) {
         list_remove(&lane->ready);
         if (!planned(lane) || resting(q, lane) || lane->closed || room_of(q, lane) == 0 ||
             !rate_allows(q, lane))
@@ -1016,6 +1064,8 @@ void lane_dispatch(struct queue *q)
             list_append(&q->unproven_wait, &lane->ready);
             continue;
         }
+        if (!has_connection(q, lane))
+            continue;
         struct leg *leg = next_leg(q, lane);
         if (leg != NULL && dispatch_leg(q, lane, leg))
             set_ready(q, lane);
@@ -1038,5 +1088,5 @@ void lane_job_ended(struct queue *q, struct qjob *j)
     struct lane *lane = j->lane;
     quota_settle(q, &j->charge, count_taken(j));
     heap_remove(&q->twins, &j->twin);
-    lane_leave(q, lane, j->loop, j->unproven);
+    lane_leave(q, lane, j->loop, j->unproven, j->job.open);
 }

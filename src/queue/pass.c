@@ -41,7 +41,7 @@ static void give_up(struct queue *q, struct pass *p, size_t taken)
     if (p->lane == NULL)
         return;
     quota_settle(q, &p->charge, taken);
-    lane_leave(q, p->lane, p->loop, p->unproven);
+    lane_leave(q, p->lane, p->loop, p->unproven, p->open);
     conf_unref(&p->conf);
     p->gateway = NULL;
     p->lane = NULL;
@@ -178,7 +178,7 @@ static bool choose_once(struct queue *q, struct pass *p)
         return true;
     }
     struct lane *lane = lane_for(q, plan.gateway, domain_of(q, plan.gateway, in.rcpt));
-    if (!lane_open(q, lane)) {
+    if (!lane_open(q, lane, p->loop)) {
         wait_for_room(q, p, plan.gateway, choose);
         return true;
     }
@@ -351,6 +351,8 @@ static void on_ask(struct post *post)
 
 void queue_pass_ask(struct pass *p)
 {
+    if (p->gateway != NULL)
+        p->open = deliver_open(p->queue->parts.delivers[p->loop], p->gateway->name, p->domain);
     p->post.run = on_ask;
     loop_post(p->queue->parts.loop, &p->post);
 }

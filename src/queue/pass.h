@@ -52,6 +52,7 @@ struct pass {
     struct outcome outcome; // AGAIN (refined by what is known of such replies), END
     int64_t latency_ms;     // END
     size_t taken;           // END: recipients the server took, or may have taken
+    size_t open;            // internal: connections of the way held in this loop
 
     // Out.
     enum pass_answer answer;

@@ -675,6 +675,8 @@ struct queue *queue_new(struct conf *conf)
     list_init(&q->ready);
     list_init(&q->sweeps);
     list_init(&q->unproven_wait);
+    list_init(&q->crowded);
+    list_init(&q->idles);
     list_init(&q->passes);
     q->gateways = xcalloc(conf->gateway_count, sizeof(*q->gateways));
     lane_aside(&q->aside);
@@ -695,6 +697,7 @@ void queue_start(struct queue *q, const struct queue_parts *parts)
     q->started = true;
     timer_init(&q->timer, parts->loop, on_timer, q);
     queue_now(q);
+    connections_start(q);
     quota_start(q);
     health_start(q);
     place_start(q);

@@ -112,6 +112,7 @@ struct lane {
     struct link waiting[PRIORITIES];
     size_t count, counts[PRIORITIES]; // legs waiting
     unsigned active, window, failures;
+    unsigned open;         // connections that may stand: the sum over its loops
     unsigned patience;     // good transactions for one more of window; above 1 after "too many"
     unsigned goods;        // counted towards patience
     unsigned turns;        // dispatches, for the share of low priorities
@@ -121,6 +122,7 @@ struct lane {
     bool closed;           // its gateway is gone or disabled
     bool aside;            // no way out: who is here waits for something to change; always closed
     bool replan;           // no leg goes before it was planned anew (those behind sweep_left were)
+    bool crowded;          // it stands in queue.crowded (or stood there)
     bool search;           // this sweep only looks for a message that may probe an open gate
     int64_t rest_until_ms; // wall clock; 0: well; while probing 1
     struct heap_node wake; // in queue.lane_clock: end of rest, or tokens again
@@ -133,9 +135,15 @@ struct lane {
     int64_t latency_ms;
     uint64_t ok, failed;
     const struct trouble *trouble; // the last that made it rest
-    struct lane_loop {
-        uint16_t active, peak; // peak: the most that were: connections that may be idle there
-    } * loops;                 // by session loop; NULL before the first transaction
+    struct lane_loop *loops;       // by session loop; NULL before the first transaction
+};
+
+// Its connections in one session loop (connections.c).
+struct lane_loop {
+    struct lane *lane;
+    struct link idle;      // in queue.idles, while some are idle
+    unsigned active, open; // transactions; connections that may stand, never fewer
+    unsigned closing;      // of the idle ones: ordered to be closed, not answered yet
 };
 
 // One transaction under way.
@@ -232,6 +240,10 @@ struct queue {
     struct slab slab;           // of the messages
     struct arena *scratch;      // for the moment
     size_t active;              // connections wanted at this moment: transactions under way
+    size_t open;                // connections that may stand, idle ones included
+    size_t closing;             // of these, ordered to be closed
+    struct link idles;          // loops of lanes with idle ones, the longest unused first
+    struct link crowded;        // lanes that wait for `open` to fall
     size_t unproven;            // of these, in lanes where nothing went through yet
     struct link unproven_wait;  // lanes that wait for unproven to fall
     size_t direct_resting;      // destinations of direct delivery that rest or are probed
@@ -381,6 +393,7 @@ void diff_free(struct queue *q);
 
 // lane.c
 struct lane *lane_for(struct queue *q, uint32_t gateway, struct str domain);
+struct lane *lane_find(struct queue *q, const char *gateway, struct str domain); // NULL: none
 void lane_add(struct queue *q, struct lane *lane, struct qmsg *m, size_t rcpt);
 void leg_remove(struct queue *q,
                 struct leg *leg); // out of its lane; its recipients have no leg then
@@ -388,14 +401,16 @@ void lane_dispatch(struct queue *q);
 // Who waits in it goes as soon as it is their turn: it neither rests nor has used up its allowance.
 bool lane_soon(struct queue *q, const struct lane *lane);
 void lane_job_ended(struct queue *q, struct qjob *job);
+size_t lane_loop(struct queue *q, struct lane *lane); // where its next transaction is to run
+void lane_look(struct queue *q, struct lane *lane);   // it may go on; from connections.c
 // Begins another transaction for recipients of `beside`. False: there is no room for it now.
 bool lane_twin(struct queue *q, struct lane *lane, const struct qjob *beside, const uint32_t *index,
                size_t count);
 // For transactions that never wait in a lane (pass.c): may one more begin now? Enter says what
 // leave is to be told.
-bool lane_open(struct queue *q, struct lane *lane);
+bool lane_open(struct queue *q, struct lane *lane, size_t loop);
 bool lane_enter(struct queue *q, struct lane *lane, size_t loop);
-void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven);
+void lane_leave(struct queue *q, struct lane *lane, size_t loop, bool unproven, size_t open);
 void lane_good(struct queue *q, struct lane *lane, int64_t latency_ms);
 void lane_rest(struct queue *q, struct lane *lane, const struct outcome *why, int64_t least_ms);
 void lane_busy(struct queue *q, struct lane *lane); // "too many connections": fewer from now
@@ -419,6 +434,23 @@ void lane_sweep_gateway(struct queue *q,
 // It rests until then without another failure being counted.
 void lane_rest_on(struct queue *q, struct lane *lane, int64_t until_ms);
 void lane_half_open(struct queue *q, struct lane *lane); // the rest is over: one message decides
+
+// connections.c: how many connections stand, by lane and session loop.
+void connections_start(struct queue *q);
+size_t connections_most(const struct queue *q);            // of all lanes together
+void connections_need(struct queue *q, struct lane *lane); // lane->loops is there
+// May the lane begin one more transaction in that loop (or ANY_LOOP): over an idle connection
+// there, or over another one while it has fewer than `most`? False: what is in the way is ordered
+// to be closed, and lane_look comes when it is.
+bool connections_room(struct queue *q, struct lane *lane, size_t loop, unsigned most);
+enum { ANY_LOOP = QUEUE_LOOPS }; // instead of the number of one
+bool connections_idle(const struct queue *q, const struct lane *lane, size_t loop); // one is free
+void connections_begin(struct queue *q, struct lane *lane, size_t loop);
+void connections_end(struct queue *q, struct lane *lane, size_t loop, size_t open);
+void connections_told(struct queue *q, struct lane *lane, size_t loop, size_t open);
+void connections_make_room(struct queue *q, size_t wanted);  // under the ceiling of all
+void connections_close(struct queue *q, struct lane *lane);  // its idle ones
+void connections_forget(struct queue *q, struct lane *lane); // it is freed
 
 // What the timeline tells of the attempt behind results.
 struct attempt {

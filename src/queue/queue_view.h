@@ -21,6 +21,7 @@ struct queue_gateway_view {
     const char *name;
     const char *state; // "up", "untried", "resting", "probing", "disabled"
     size_t active, waiting;
+    size_t open;              // connections, in use or idle
     uint64_t ok, failed;      // transactions since the start
     int64_t rest_ms;          // still resting for so long
     int64_t latency_ms;       // of the last good transaction, -1 unknown

@@ -27,6 +27,7 @@ struct trial_run {
     struct deliver_rcpt rcpt;
     struct memory_body body;
     struct quota_charge charge;
+    size_t loop; // where it is sent
 };
 
 // ---- In plain words ----
@@ -171,6 +172,9 @@ static void on_sent(struct deliver_job *job)
 {
     struct trial_run *r = job->ctx;
     struct queue_trial *t = r->t;
+    struct lane *lane = lane_find(r->q, r->gateway->name, str_of(job->domain));
+    if (lane != NULL)
+        connections_told(r->q, lane, r->loop, job->open);
     enum outcome_class class = job->rcpts[0].outcome.class;
     queue_now(r->q);
     quota_settle(r->q, &r->charge, class == OUTCOME_OK || class == OUTCOME_DOUBT);
@@ -213,9 +217,9 @@ static struct str write_message(struct trial_run *r)
     return str_of(text);
 }
 
-static struct deliver *some_loop(struct queue *q)
+static size_t some_loop(struct queue *q)
 {
-    return q->parts.delivers[q->next_loop++ % q->parts.loop_count];
+    return q->next_loop++ % q->parts.loop_count;
 }
 
 static void send_message(struct trial_run *r)
@@ -247,7 +251,9 @@ static void send_message(struct trial_run *r)
                              .count = 1,
                              .open_body = open_body,
                              .want_transcript = true};
-    deliver_submit(some_loop(r->q), &r->job);
+    struct lane *lane = lane_find(r->q, r->gateway->name, str_of(r->job.domain));
+    r->loop = lane != NULL ? lane_loop(r->q, lane) : some_loop(r->q);
+    deliver_submit(r->q->parts.delivers[r->loop], &r->job);
 }
 
 static bool begin_message(struct trial_run *r, struct err *err);
@@ -331,6 +337,6 @@ bool queue_try(struct queue *q, struct queue_trial *t, struct err *err)
                                       .gateway = g,
                                       .depth = t->depth,
                                       .domain = ""};
-    deliver_probe(some_loop(q), &r->probe);
+    deliver_probe(q->parts.delivers[some_loop(q)], &r->probe);
     return true;
 }

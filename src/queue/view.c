@@ -70,6 +70,7 @@ static void view_direct(struct queue *q, uint32_t index, struct queue_gateway_vi
         if (lane->gateway != index || lane->closed)
             continue;
         v->active += lane->active;
+        v->open += lane->open;
         v->waiting += lane->count;
         v->ok += lane->ok;
         v->failed += lane->failed;
@@ -90,6 +91,7 @@ static void view_gateway(struct queue *q, uint32_t index, struct queue_gateway_v
     int64_t rest = lane->rest_until_ms - q->now_ms;
     v->state = lane_state(q, lane);
     v->active = lane->active;
+    v->open = lane->open;
     v->waiting = lane->count;
     v->ok = lane->ok;
     v->failed = lane->failed;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: ISC
 """Which gateway takes the mail when one is in trouble, and that no gateway's trouble returns mail."""
+import smtplib
 import ssl
+import threading
 
 import pytest
 
@@ -381,6 +383,89 @@ def test_a_connection_carries_no_more_than_its_messages(make):
         w.send(message())
     p.wait("all", lambda: len(p.kept) == 12)
     assert max(sum(c.startswith(b"MAIL") for c in s.commands) for s in p.sessions) <= 5
+
+
+def one_at_a_time(peers):
+    """Servers which together take one connection; what was turned away is in the list returned."""
+    refused = []
+
+    def greet(s, line):
+        if sum(len(p.open) for p in peers) > 1:
+            refused.append(s)
+            return "421 4.7.0 too many connections"
+    for p in peers:
+        p.on["banner"] = greet
+    return refused
+
+
+@pytest.mark.parametrize("more", [{}, {"per_connection": 3}])
+def test_idle_connections_count_among_those_of_a_gateway(make, more):
+    p, port = make.peer(), free_port()
+    refused = one_at_a_time([p])
+    w = make.waypost({"p": p.gateway(limits={"connections": 1, **more})}, start=False)
+    w.conf["listeners"]["through"] = {"address": [f"127.0.0.1:{port}"], "mode": "proxy"}
+    w.write()
+    w.start()
+    faults = []
+
+    def send(to, count):  # each over a connection of its own, served by either loop
+        try:
+            for _ in range(count):
+                with smtplib.SMTP("127.0.0.1", to, timeout=60) as s:
+                    s.sendmail("a@client.test", ["b@sink.test"], message())
+        except Exception as e:  # noqa: BLE001: told below
+            faults.append(e)
+
+    threads = [threading.Thread(target=send, args=(to, 15)) for to in (port, w.port, port, w.port)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not faults
+    p.wait("all", lambda: len(p.kept) == 60)
+    assert p.most == 1 and not refused and len(p.messages) == 60
+
+
+def test_idle_connections_count_among_those_of_all_gateways(make):
+    peers = [make.peer() for _ in range(3)]
+    refused = one_at_a_time(peers)
+    w = make.waypost({"a": peers[0].gateway(), "b": peers[1].gateway(),
+                      "direct": {"port": peers[2].port, "tls": "off"}},
+                     routes=[{"to": [f"*@{name}.test"], "via": [name]} for name in "ab"] + [{"via": ["direct"]}],
+                     queue={"connections": 1, **SOON})
+    for _ in range(8):
+        for rcpt in ("u@a.test", "u@b.test", "u@[127.0.0.1]"):
+            w.send(message(), rcpt=rcpt)
+    until("all", lambda: sum(len(p.kept) for p in peers) == 24)
+    assert not refused
+
+
+def test_a_server_that_says_no_goodbye_keeps_nobody_waiting_for_long(make):
+    peers, over = [make.peer() for _ in range(2)], threading.Event()
+    for p in peers:
+        p.on["QUIT"] = lambda s, line: over.wait(120) and None
+    w = make.waypost({"a": peers[0].gateway(), "b": peers[1].gateway()},
+                     routes=[{"to": [f"*@{name}.test"], "via": [name]} for name in "ab"], queue={"connections": 1})
+    for _ in range(4):
+        for rcpt in ("u@a.test", "u@b.test"):
+            w.send(message(), rcpt=rcpt)
+    until("all", lambda: sum(len(p.kept) for p in peers) == 8)
+    over.set()
+
+
+def test_a_kept_connection_is_used_again_and_told_of(make):
+    p = make.peer()
+    w = make.waypost({"p": p.gateway(limits={"connections": 1})})
+    for _ in range(20):
+        sent = message()
+        w.send(sent)
+        p.await_message(name_of(sent))
+    assert len(p.sessions) == 1
+    shown = until("it is idle", lambda: (g := w.json("gateway", "show", "p"))["gateways"][0]["active"] == 0
+                  and g["gateways"][0])
+    assert (shown["connections"], shown["idle_connections"]) == (1, 1)
+    assert "1 connection, 1 of them idle" in w.run("gateway", "show", "p", check=0).out
+    until("it was closed, unused", lambda: w.json("gateway", "show", "p")["gateways"][0]["connections"] == 0, 60)
 
 
 # ---- replies are data ----

@@ -104,7 +104,7 @@ class Peer:
         self.on = {}
         self.messages, self.kept, self.sessions = [], [], []
         self.changed = threading.Condition()
-        self.open = set()
+        self.open, self.most = set(), 0  # connections now; the most there were at once
         self.listener = None
         self.start()
 
@@ -151,6 +151,7 @@ class Peer:
                 s = Session(self, sock, len(self.sessions))
                 self.sessions.append(s)
                 self.open.add(s)
+                self.most = max(self.most, len(self.open))
                 self.changed.notify_all()
             threading.Thread(target=self._serve, args=(s,), daemon=True).start()
 
