@@ -85,6 +85,8 @@ enum {
     LIMIT_KEPT_HEADERS = 16, // different fields that rules may ask for
     LIMIT_PROVIDERS = 65536, // mail exchangers of domains remembered for rules and detours
     LIMIT_DETOURS = 1024,
+    LIMIT_GATEWAYS =
+        1000, // of a configuration; each decision looks at all that may come into question
     LIMIT_REPLAN_MS = 10, // a slice of planning everything anew, on the conductor
 
     // Mail that passes through. Clients wait 5 minutes for a recipient and 10 for the end

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // The table of all keys.
 #include "conf/schema.h"
+#include "base/limits.h"
 #include "mail/envelope.h"
 #include "sys/log.h"
 
@@ -524,7 +525,7 @@ const struct conf_key conf_keys[] = {
     // Gateways
     {.path = "gateways",
      .type = CONF_NAMED,
-     .max = 1000,
+     .max = LIMIT_GATEWAYS,
      .unset = "only `direct`",
      .example = "{isp: {url: \"smtp://mail.isp.example\"}}",
      .help =

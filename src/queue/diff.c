@@ -26,6 +26,7 @@ struct world {
 };
 
 struct pair {
+    size_t from, to; // the number after the last of each: none
     uint64_t recipients, example;
 };
 
@@ -38,7 +39,7 @@ struct diff {
     bool begun, met; // somebody new in this walk
     size_t pos;
     struct queue_diff out;
-    struct pair *pairs; // [from][to], the last of each: none
+    struct idmap *pairs; // those met, by pair_key; in the asker's arena
 };
 
 // ---- The two worlds ----
@@ -115,6 +116,19 @@ static const char *name_of(const struct conf *conf, size_t gateway)
     return gateway < conf->gateway_count ? conf->gateways[gateway].name : "";
 }
 
+static struct pair *pair_of(struct diff *d, size_t from, size_t to)
+{
+    uint64_t key = (uint64_t)from << 32 | (to + 1);
+    struct pair *p = idmap_get(d->pairs, key);
+    if (p == NULL) {
+        p = arena_alloc(d->arena, sizeof(*p));
+        p->from = from;
+        p->to = to;
+        idmap_put(d->pairs, key, p);
+    }
+    return p;
+}
+
 static void compare(struct queue *q, struct diff *d, struct qmsg *m, const struct envelope *e,
                     size_t i)
 {
@@ -126,7 +140,7 @@ static void compare(struct queue *q, struct diff *d, struct qmsg *m, const struc
         d->out.same++;
         return;
     }
-    struct pair *p = &d->pairs[from * (d->then.conf->gateway_count + 1) + to];
+    struct pair *p = pair_of(d, from, to);
     if (p->recipients++ == 0 || m->id < p->example)
         p->example = m->id;
 }
@@ -147,31 +161,29 @@ static void compare_all(struct queue *q, struct diff *d, struct qmsg *m)
 static int most_first(const void *a, const void *b)
 {
     const struct queue_diff_move *x = a, *y = b;
-    return (x->recipients < y->recipients) - (x->recipients > y->recipients);
+    int fewer = (x->recipients < y->recipients) - (x->recipients > y->recipients);
+    return fewer != 0 ? fewer : (x->example > y->example) - (x->example < y->example);
 }
 
 static void free_diff(struct diff *d)
 {
     end_world(&d->now);
     end_world(&d->then);
-    xfree(d->pairs);
+    idmap_free(&d->pairs);
     xfree(d);
 }
 
 static void finish(struct queue *q, struct diff *d)
 {
-    size_t froms = d->now.conf->gateway_count + 1, tos = d->then.conf->gateway_count + 1, n = 0;
-    for (size_t i = 0; i < froms * tos; i++)
-        n += d->pairs[i].recipients > 0;
-    d->out.moves = arena_alloc(d->arena, (n + 1) * sizeof(*d->out.moves));
-    for (size_t i = 0; i < froms * tos; i++)
-        if (d->pairs[i].recipients > 0)
-            d->out.moves[d->out.move_count++] = (struct queue_diff_move){
-                .from = arena_strdup(d->arena, name_of(d->now.conf, i / tos)),
-                .to = arena_strdup(d->arena, name_of(d->then.conf, i % tos)),
-                .recipients = d->pairs[i].recipients,
-                .example = d->pairs[i].example};
-    qsort(d->out.moves, n, sizeof(*d->out.moves), most_first);
+    const struct pair *p;
+    d->out.moves = arena_alloc(d->arena, (idmap_count(d->pairs) + 1) * sizeof(*d->out.moves));
+    for (size_t pos = 0; (p = idmap_next(d->pairs, &pos)) != NULL;)
+        d->out.moves[d->out.move_count++] =
+            (struct queue_diff_move){.from = arena_strdup(d->arena, name_of(d->now.conf, p->from)),
+                                     .to = arena_strdup(d->arena, name_of(d->then.conf, p->to)),
+                                     .recipients = p->recipients,
+                                     .example = p->example};
+    qsort(d->out.moves, d->out.move_count, sizeof(*d->out.moves), most_first);
     q->diff = d->next;
     d->done(d->ctx, &d->out);
     free_diff(d);
@@ -181,8 +193,7 @@ static void begin(struct queue *q, struct diff *d)
 {
     d->begun = true;
     make_world(q, q->conf, &d->now);
-    d->pairs = xcalloc((d->now.conf->gateway_count + 1) * (d->then.conf->gateway_count + 1),
-                       sizeof(*d->pairs));
+    d->pairs = idmap_new();
     q->diff_mark = !q->diff_mark; // nobody carries it yet
 }
 

@@ -38,14 +38,16 @@ enum {
 struct qrcpt {
     uint32_t next_s; // wall clock; not before; in a lane: to be planned anew then
     uint16_t tries;
-    uint16_t leg;  // number of the leg it waits in, 0 = none
-    uint8_t state; // enum rcpt_state
-    uint8_t step;  // of the chain, that failed last in this round; 0 = a new round
-    uint8_t class; // of that failure
-    uint8_t flags;
+    uint16_t leg;       // number of the leg it waits in, 0 = none
+    unsigned state : 4; // enum rcpt_state
+    unsigned class : 4; // of the failure of `step`
+    unsigned flags : 8;
+    unsigned step : 16;     // of the chain, that failed last in this round; 0 = a new round
     uint32_t doubt_until_s; // while RCPT_DOUBT: only last->gateway until then
     const struct trouble *last;
 };
+
+_Static_assert(OUTCOME_CLASSES <= 16 && RCPT_DROPPED < 16 && PLAN_CHAIN < 65536, "their bits");
 
 struct lane;
 struct leg {

@@ -3,6 +3,7 @@
 // asked anew at every attempt.
 #pragma once
 
+#include "base/limits.h"
 #include "conf/conf.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
@@ -136,7 +137,7 @@ const char *plan_rank_name(enum plan_rank rank); // "picked by hand", "its netwo
 // The chain as steps, whichever way it was configured; empty when the mail exchangers are needed
 // first (ROUTE_NEEDS_MX). Every gateway of the default chain is in it, also those bound to another
 // network: their state says why. Not in it: what `choice.fallback` or `automatic: false` excludes.
-enum { PLAN_CHAIN = 64 };
+enum { PLAN_CHAIN = LIMIT_GATEWAYS + 1 }; // and direct
 struct plan_chain {
     int route;
     size_t count;

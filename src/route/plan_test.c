@@ -103,6 +103,31 @@ static void the_default_chain_goes_by_priority_and_leaves_direct_out(void **stat
     assert_int_equal(chain.steps[0].gateway, DIRECT);
 }
 
+// However many stand before it, all of them in trouble.
+static void the_last_of_all_gateways_is_found(void **state)
+{
+    static struct conf_gateway all[LIMIT_GATEWAYS + 1];
+    static struct plan_gateway lanes[LIMIT_GATEWAYS + 1];
+    enum { COUNT = sizeof(all) / sizeof(all[0]), LAST = COUNT - 1 };
+    all[DIRECT] = gateways[DIRECT];
+    for (uint32_t i = 1; i < COUNT; i++) {
+        all[i] = gateways[LOW];
+        all[i].index = i;
+        all[i].priority = (int)i;
+        lanes[i].rest_until_ms = i == LAST ? 0 : 2000000;
+    }
+    struct conf large = {.gateways = all, .gateway_count = COUNT, .choice = {.automatic = true}};
+    struct plan_input in = input("a@a", "x@other.example");
+    in.conf = &large;
+    in.gateways = lanes;
+    assert_plan(in, PLAN_GO, LAST, LAST);
+    in.from_step = LAST - 1;
+    in.last_class = OUTCOME_NET;
+    assert_plan(in, PLAN_GO, LAST, LAST);
+    in.from_step = LAST;
+    assert_plan(in, PLAN_END, 0, 0);
+}
+
 static void a_step_follows_only_on_its_classes(void **state)
 {
     struct plan_input in = input("a@a", "x@shop.example");
@@ -1070,6 +1095,7 @@ int main(void)
         cmocka_unit_test(attempts_that_nothing_makes_are_not_asked_for),
         cmocka_unit_test(too_young_mail_rests_in_no_lane),
         cmocka_unit_test(urgent_mail_begins_the_next_way_beside),
+        cmocka_unit_test(the_last_of_all_gateways_is_found),
         cmocka_unit_test(a_detour_stands_before_direct_delivery),
         cmocka_unit_test(decisions_keep_their_promises),
         cmocka_unit_test(replies_are_judged_by_whose_fault_they_are),

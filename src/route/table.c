@@ -240,12 +240,22 @@ static void say_route(const struct conf *conf, size_t i, struct buf *out)
     say_chain(conf, r, out);
 }
 
+enum { NAMES_SHOWN = 16 }; // in one sentence
+
+static void say_more(size_t count, struct buf *out)
+{
+    if (count > NAMES_SHOWN)
+        buf_printf(out, ", and %zu more", count - NAMES_SHOWN);
+}
+
 static void say_names(const struct conf *conf, bool bound, struct buf *out)
 {
     const char *sep = "";
+    size_t count = 0;
     for (size_t i = 0; i < conf->gateway_count; i++) {
         const struct conf_gateway *g = &conf->gateways[i];
-        if (!conf_gateway_is_general(g) || (g->networks != 0) != bound || !g->enabled)
+        if (!conf_gateway_is_general(g) || (g->networks != 0) != bound || !g->enabled ||
+            ++count > NAMES_SHOWN)
             continue;
         buf_printf(out, "%s%s", sep, g->name);
         sep = ", ";
@@ -254,6 +264,7 @@ static void say_names(const struct conf *conf, bool bound, struct buf *out)
         say_networks(conf, " (on ", g->networks, out);
         buf_puts(out, ")");
     }
+    say_more(count, out);
 }
 
 static bool has(const struct conf *conf, bool bound)
@@ -270,6 +281,7 @@ static bool has(const struct conf *conf, bool bound)
 static void say_by_priority(const struct conf *conf, struct buf *out)
 {
     const char *sep = "";
+    size_t count = 0;
     for (int64_t last = INT64_MIN;;) {
         int64_t next = INT64_MAX;
         for (size_t i = 0; i < conf->gateway_count; i++) {
@@ -279,12 +291,12 @@ static void say_by_priority(const struct conf *conf, struct buf *out)
                 next = g->priority;
         }
         if (next == INT64_MAX)
-            return;
+            break;
         bool first = true;
         for (size_t i = 0; i < conf->gateway_count; i++) {
             const struct conf_gateway *g = &conf->gateways[i];
             if (!conf_gateway_is_general(g) || !g->enabled || g->networks != 0 ||
-                g->priority != next)
+                g->priority != next || ++count > NAMES_SHOWN)
                 continue;
             buf_printf(out, "%s%s", first ? sep : " or ", g->name);
             first = false;
@@ -292,6 +304,7 @@ static void say_by_priority(const struct conf *conf, struct buf *out)
         sep = ", then ";
         last = next;
     }
+    say_more(count, out);
 }
 
 static const char *fallback_name(const struct conf *conf)

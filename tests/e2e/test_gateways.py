@@ -478,3 +478,20 @@ def test_a_reply_with_control_octets_is_escaped_everywhere(make):
     event = w.await_event("deferred", "red", id=id)
     shown = w.run("queue", "show", id, check=0).out + event["text"]
     assert "\x1b" not in shown and "\x07" not in shown
+
+
+def test_a_thousand_gateways(make):
+    """Most of them somewhere else; the one that is here is found. One more is told where the ceiling is."""
+    p = make.peer()
+    far = {f"g{i}": {"url": f"smtp://10.99.{i // 250}.{i % 250 + 1}", "networks": ["far"], "limits": {"per_day": 5}}
+           for i in range(999)}
+    w = make.waypost({**far, "here": p.gateway()}, networks={"far": {"address": ["10.99.0.0/16"]}})
+    sent = message()
+    w.send(sent)
+    p.await_message(name_of(sent))
+    w.run("reload", check=0)
+    assert "and 983 more" in w.run("route", "show", check=0).out
+    w.conf["gateways"]["one-more"] = p.gateway()
+    w.write()
+    refused = w.run("config", "check")
+    assert refused.returncode == 78 and "1000" in refused.err + refused.out
