@@ -381,6 +381,8 @@ def test_octets_are_charged_before_the_message_goes(make, through):
         c.say("DATA")
         assert c.say(big(80_000) + b".\r\n").startswith(b"451 4.4.0 the allowance of gateway one")
     assert len(one.messages) == 1
+    until("the refused one is given back",
+          lambda: w.json("gateway", "show", "one")["gateways"][0]["quotas"][0]["used"] < 60_000)
     w.send(big(40_000))
 
 
