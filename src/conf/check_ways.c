@@ -2,6 +2,7 @@
 // What is wrong with networks, with what limits gateways, and with the conditions of routes, when
 // several keys are seen together.
 #include "conf/reader.h"
+#include "conf/price.h"
 
 #include <net/if.h>
 
@@ -134,6 +135,7 @@ static void check_limits(struct reader *r, const struct conf_gateway *g, const s
             last = p;
         }
     }
+    any = any || g->budget.micros > 0;
     if (any && g->reserve_percent == 100)
         reader_warn(r, yaml_get(limits, "reserve"),
                     "a reserve of 100%% leaves `%s` nothing for mail that is not urgent", g->name);
@@ -144,6 +146,25 @@ static void check_limits(struct reader *r, const struct conf_gateway *g, const s
                         "`%.*s` has no effect without an allowance, for example: per_day: 10000",
                         STR_FMT(n->key->text));
     }
+}
+
+static void check_cost(struct reader *r, const struct conf_gateway *g, const struct yaml_node *at)
+{
+    const struct yaml_node *budget = yaml_get(yaml_get(at, "limits"), "cost_per_month");
+    if (g->budget.micros == 0)
+        return;
+    if (g->cost.micros == 0)
+        reader_error(r, budget->key,
+                     "`cost_per_month` needs to know what `%s` asks; add, for example: cost: 0.10 "
+                     "%s/1000",
+                     g->name, g->budget.currency);
+    else if (g->budget.per != 1)
+        reader_error(r, budget, "`cost_per_month` is an amount, such as: 5 %s", g->budget.currency);
+    else if (strcmp(g->cost.currency, g->budget.currency) != 0)
+        reader_error(r, budget, "`cost_per_month` is in %s, and `cost` in %s; write one currency",
+                     g->budget.currency, g->cost.currency);
+    else if (price_recipients(&g->cost, g->budget.micros) == 0)
+        reader_error(r, budget, "that is less than one recipient costs at `%s`", g->name);
 }
 
 static void check_health(struct reader *r, const struct conf_gateway *g, const struct yaml_node *at)
@@ -275,6 +296,7 @@ void check_ways(struct reader *r)
         const struct conf_gateway *g = &conf->gateways[i];
         check_reachable(r, g, r->gateway_at[i]);
         check_limits(r, g, r->gateway_at[i]);
+        check_cost(r, g, r->gateway_at[i]);
         check_health(r, g, r->gateway_at[i]);
         check_path(r, g, r->gateway_at[i]);
     }

@@ -109,6 +109,12 @@ enum conf_period {
     PERIODS
 };
 
+struct conf_price {  // money for so many recipients; micros 0: none
+    uint64_t micros; // millionths of the currency
+    uint32_t per;
+    char currency[9];
+};
+
 struct conf_socks { // SOCKS5 (RFC 1928, RFC 1929)
     const char *host;
     uint16_t port;
@@ -169,6 +175,8 @@ struct conf_gateway {
     size_t hours_count;
     uint64_t message_size;          // larger mail goes elsewhere; 0: no limit but the server's
     uint64_t quota[UNITS][PERIODS]; // 0: no limit
+    struct conf_price cost;         // of a recipient
+    struct conf_price budget;       // of a month; asked for by price_quota
     unsigned reserve_percent;       // of each quota, kept for urgent mail
     const char *quota_zone;         // name of the time zone whose days count; NULL: local
     unsigned line;                  // in the file; 0: built in

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Two snapshots compared row by row of the schema, so that no key can be forgotten.
 #include "conf/diff.h"
+#include "conf/price.h"
 #include "base/mem.h"
 #include "conf/reader.h"
 
@@ -147,6 +148,14 @@ static void put_number(struct buf *out, const struct conf_key *key, const char *
     arena_free(&arena);
 }
 
+static void put_price(struct buf *out, const struct conf_price *price)
+{
+    if (price->micros == 0)
+        buf_puts(out, "none");
+    else
+        price_put(out, price);
+}
+
 static void put_socks(struct buf *out, const struct conf_socks *socks)
 {
     if (socks == NULL)
@@ -208,6 +217,7 @@ static void put_any(struct buf *out, const struct conf *conf, const struct conf_
         break;
     case CONF_GATEWAY: put_gateways(out, conf, at, *(const uint32_t *)at != UINT32_MAX); break;
     case CONF_SET: put_set(out, key, *(const uint32_t *)at); break;
+    case CONF_PRICE: put_price(out, (const struct conf_price *)at); break;
     case CONF_SOCKS: put_socks(out, *(const struct conf_socks *const *)at); break;
     case CONF_STICKY: put_sticky(out, key, base); break;
     case CONF_CLASSED: put_classed(out, key, at); break;

@@ -104,6 +104,7 @@ const char *conf_type_words(const struct conf_key *key)
     case CONF_GATEWAYS: return "a list of gateways such as [isp, backup]";
     case CONF_SET: return "a list of words";
     case CONF_MAIL_GLOBS: return "a list of patterns such as [\"*@example.org\", example.net]";
+    case CONF_PRICE: return "an amount such as \"5 EUR\", or \"0.10 USD/1000\" for a thousand";
     case CONF_PERCENT: return "a percentage such as 10%";
     case CONF_IPS: return "a list of addresses such as [192.0.2.25, \"2001:db8::25\"]";
     case CONF_ZONE: return "a time zone such as Europe/Berlin, UTC or +02:00";

@@ -637,6 +637,15 @@ const struct conf_key conf_keys[] = {
      .max = 1000,
      .help = "The share of the mail among gateways of equal priority: 3 gets three times what 1 "
              "gets."},
+    {.path = "gateways.NAME.cost",
+     .type = CONF_PRICE,
+     IN_GATEWAY(cost),
+     .unset = "nothing is said of it",
+     .example = "0.10 USD/1000",
+     .help =
+         "What it asks for each recipient, or for so many. Told by `gateway show` for the month, "
+         "and what `limits.cost_per_month` counts with; the choice among gateways is by "
+         "priority."},
     {.path = "gateways.NAME.enabled",
      .type = CONF_BOOL,
      IN_GATEWAY(enabled),
@@ -735,6 +744,13 @@ const struct conf_key conf_keys[] = {
      .unset = "as below",
      .example = "{rate: 30/min, per_day: 10000}",
      .help = "What may be asked of it. Mail beyond an allowance takes the next way, or waits."},
+    {.path = "gateways.NAME.limits.cost_per_month",
+     .type = CONF_PRICE,
+     IN_GATEWAY(budget),
+     .unset = "no limit",
+     .example = "5 USD",
+     .help = "The most that may be spent in a month of the calendar, in the currency of `cost`. It "
+             "is kept as the number of recipients it is enough for."},
     {.path = "gateways.NAME.limits.rate",
      .type = CONF_RATE,
      AT2(conf_gateway, rate, rate_ms),

@@ -36,6 +36,7 @@ enum conf_type {
     CONF_GATEWAYS,   // const uint32_t * + size_t
     CONF_SET,        // uint32_t set of 1 << the value of a word
     CONF_PERCENT,    // 32 bits
+    CONF_PRICE,      // struct conf_price
     CONF_IPS,        // const struct net_addr * + size_t, without ports
     CONF_ZONE,       // const char *, the name of a time zone
     CONF_ENHANCED,   // const char *

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: ISC
 // Typed values from plain text, by the row of the schema.
 #include "conf/reader.h"
+#include "conf/price.h"
 #include "base/timefmt.h"
 #include "base/utf8.h"
 #include "sys/zone.h"
@@ -568,6 +569,7 @@ bool value_read(struct reader *r, const struct conf_key *key, const struct yaml_
     case CONF_SIZE: return read_size(r, key, node, base);
     case CONF_TIME: return parse_time(r, key, node, field(key, base));
     case CONF_RATE: return read_rate(r, key, node, base);
+    case CONF_PRICE: return price_parse(node->text, field(key, base)) || wrong(r, key, node);
     case CONF_PERCENT: return read_percent(r, key, node, base);
     case CONF_ZONE: return read_zone(r, key, node, base);
     case CONF_ENHANCED: return read_enhanced(r, key, node, base);

@@ -2,6 +2,7 @@
 // gateway list, show, next, use, auto, forget: the ways out, and the choice by hand.
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "conf/price.h"
 #include "conf/schema.h"
 #include "control/gateway.h"
 #include "control/words.h"
@@ -131,6 +132,26 @@ static void quota_lines(struct reply *r, const struct queue_gateway_view *v, int
     buf_free(&line);
 }
 
+static void cost_lines(struct reply *r, const struct conf_gateway *g,
+                       const struct queue_gateway_view *v, int64_t now)
+{
+    struct buf line;
+    if (g->cost.micros == 0)
+        return;
+    buf_init(&line, LIMIT_LOG_LINE);
+    price_put(&line, &g->cost);
+    buf_puts(&line, "; this month ");
+    price_put_amount(&line, price_of(&g->cost, v->month_recipients), g->cost.currency);
+    if (g->budget.micros > 0) {
+        buf_puts(&line, " of at most ");
+        price_put_amount(&line, g->budget.micros, g->cost.currency);
+    }
+    buf_puts(&line, ", at this pace ");
+    price_put_amount(&line, price_of(&g->cost, gateway_month_forecast(v, now)), g->cost.currency);
+    reply_line(r, "  cost       %s", buf_cstr(&line));
+    buf_free(&line);
+}
+
 static void state_lines(struct reply *r, const struct queue_gateway_view *v, int64_t now)
 {
     char when[WORDS_TEXT], span[TIME_TEXT];
@@ -196,6 +217,7 @@ static void show_text(struct reply *r, const struct gateways *all, const struct 
     senders_line(r, g);
     bounds_line(r, g, v);
     quota_lines(r, v, now);
+    cost_lines(r, g, v, now);
     seen_line(r, v);
     mail_lines(r, v);
     if (v->intercepted)

@@ -2,6 +2,7 @@
 // What is known of gateways, as a table, and as JSON.
 #include "control/gateway.h"
 #include "base/timefmt.h"
+#include "conf/price.h"
 #include "control/table.h"
 #include "control/words.h"
 #include "sys/clock.h"
@@ -160,6 +161,35 @@ static void quotas_json(struct json *j, const struct queue_gateway_view *v)
     json_close_array(j);
 }
 
+// Nothing is known in the first instant of a month.
+uint64_t gateway_month_forecast(const struct queue_gateway_view *v, int64_t now_ms)
+{
+    int64_t gone_ms = now_ms - v->month_begin_ms;
+    if (gone_ms <= 0)
+        return v->month_recipients;
+    return (uint64_t)((double)v->month_recipients * (double)(v->month_end_ms - v->month_begin_ms) /
+                      (double)gone_ms);
+}
+
+static void cost_json(struct json *j, const struct conf_gateway *g,
+                      const struct queue_gateway_view *v)
+{
+    if (g->cost.micros == 0) {
+        json_text(j, "cost", NULL);
+        return;
+    }
+    json_open(j, "cost");
+    json_text(j, "currency", g->cost.currency);
+    json_int(j, "micros", (int64_t)g->cost.micros);
+    json_int(j, "per", g->cost.per);
+    json_int(j, "month_recipients", (int64_t)v->month_recipients);
+    json_int(j, "month_micros", (int64_t)price_of(&g->cost, v->month_recipients));
+    json_int(j, "forecast_micros",
+             (int64_t)price_of(&g->cost, gateway_month_forecast(v, clock_wall_ms())));
+    json_int(j, "budget_micros", (int64_t)g->budget.micros);
+    json_close(j);
+}
+
 static void facts_json(struct json *j, const struct conf *conf, const struct conf_gateway *g)
 {
     json_int(j, "priority", g->priority);
@@ -215,6 +245,8 @@ static void one_json(struct reply *r, struct json *j, const struct gateways *g,
     quotas_json(j, v);
     if (known != NULL)
         facts_json(j, r->control->conf, known);
+    if (known != NULL)
+        cost_json(j, known, v);
     json_close(j);
 }
 

@@ -27,3 +27,5 @@ unsigned gateway_score(const struct queue_gateway_view *v); // percent
 
 // Does it stay in trouble until somebody does something? (a refused login, a wrong certificate)
 bool gateway_needs_person(const struct queue_gateway_view *v);
+// Recipients of the whole month, if it goes on as until now.
+uint64_t gateway_month_forecast(const struct queue_gateway_view *v, int64_t now_ms);

@@ -49,10 +49,13 @@ struct queue_gateway_view {
         int64_t reset_ms;    // wall clock
         int64_t exhausts_ms; // at the pace of now, 0: not before the reset
         bool learnt;         // from a refusal, not from the configuration
-    } quotas[8];
+    } quotas[UNITS * PERIODS + 1];
     size_t quota_count;
-    int64_t
-        quota_lost_ms; // wall clock: until then all counts as used, because the counts were lost
+    // Wall clock: until then all counts as used, because the counts were lost.
+    int64_t quota_lost_ms;
+    // Recipients of this month, where they are counted; else the times are 0.
+    uint64_t month_recipients;
+    int64_t month_begin_ms, month_end_ms;
 };
 size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t max);
 

@@ -25,6 +25,7 @@
 
 #include "base/mem.h"
 #include "base/timefmt.h"
+#include "conf/price.h"
 #include "queue/period.h"
 #include "route/judge.h"
 #include "spool/state.h"
@@ -50,7 +51,8 @@ enum {
 };
 
 struct meter {
-    uint64_t limit;          // 0: only watched
+    uint64_t limit;          // 0: none
+    bool counted;            // also without a limit
     const struct zone *zone; // NULL: local
     uint64_t booked;
     // Minute, hour.
@@ -269,7 +271,7 @@ static void write_state(struct queue *q, struct gateway_quota *g, const uint64_t
     for (int u = 0; u < UNITS; u++)
         for (int p = 0; p < PERIODS; p++) {
             struct meter *m = &g->meters[u][p];
-            if (m->limit == 0 && u != UNIT_MESSAGES)
+            if (!m->counted)
                 continue;
             refresh_meter(q, m, (enum conf_period)p);
             size_t before = b.len;
@@ -620,7 +622,7 @@ void quota_settle(struct queue *q, struct quota_charge *charge, size_t taken)
         }
         for (int p = 0; p < PERIODS; p++) {
             struct meter *m = &g->meters[u][p];
-            if (m->limit == 0 && u != UNIT_MESSAGES)
+            if (!m->counted)
                 continue;
             refresh_meter(q, m, (enum conf_period)p);
             book(m, (enum conf_period)p, used[u]);
@@ -831,8 +833,11 @@ static void set_limits(struct gateway_quota *g, const struct conf_gateway *c)
     for (int u = 0; u < UNITS; u++) {
         g->limits[u] = 0;
         for (int p = 0; p < PERIODS; p++) {
-            uint64_t limit = c->quota[u][p];
+            uint64_t limit = price_quota(c, (enum conf_unit)u, (enum conf_period)p);
             g->meters[u][p].limit = limit;
+            g->meters[u][p].counted =
+                limit > 0 || u == UNIT_MESSAGES ||
+                (u == UNIT_RECIPIENTS && p == PERIOD_MONTH && c->cost.micros > 0);
             g->limited = g->limited || limit > 0;
             if (limit > 0 && (g->limits[u] == 0 || limit < g->limits[u]))
                 g->limits[u] = limit;
@@ -1000,6 +1005,19 @@ static void view_learnt(const struct gateway_quota *g, const struct meter *m,
                                    .limit = g->learnt.count,
                                    .reset_ms = g->learnt.until_ms,
                                    .learnt = true};
+}
+
+uint64_t quota_month(struct queue *q, uint32_t gateway, int64_t *begin_ms, int64_t *end_ms)
+{
+    struct gateway_quota *g = find(q, gateway);
+    *begin_ms = *end_ms = 0;
+    if (g == NULL || !g->meters[UNIT_RECIPIENTS][PERIOD_MONTH].counted)
+        return 0;
+    struct meter *m = &g->meters[UNIT_RECIPIENTS][PERIOD_MONTH];
+    refresh_meter(q, m, PERIOD_MONTH);
+    *begin_ms = m->begin_ms;
+    *end_ms = m->end_ms;
+    return m->booked + g->under_way[UNIT_RECIPIENTS];
 }
 
 size_t quota_view(struct queue *q, uint32_t gateway, struct queue_quota_view *out, size_t max)

@@ -43,4 +43,7 @@ void quota_jump(struct queue *q);         // the wall clock was set
 
 // What was counted is lost, and all of it taken as used, until then (wall clock); 0: it is known.
 int64_t quota_lost_until(const struct queue *q, uint32_t gateway);
+// Recipients of this month of the calendar, and when it begins and ends (wall clock; 0: nobody
+// counts them).
+uint64_t quota_month(struct queue *q, uint32_t gateway, int64_t *begin_ms, int64_t *end_ms);
 size_t quota_view(struct queue *q, uint32_t gateway, struct queue_quota_view *out, size_t max);

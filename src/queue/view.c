@@ -133,6 +133,7 @@ size_t queue_gateways(struct queue *q, struct queue_gateway_view *out, size_t ma
         v->server_size = q->gateways[i].server_size;
         health_view(q, i, v);
         v->quota_lost_ms = quota_lost_until(q, i);
+        v->month_recipients = quota_month(q, i, &v->month_begin_ms, &v->month_end_ms);
         v->quota_count = quota_view(q, i, v->quotas, sizeof(v->quotas) / sizeof(v->quotas[0]));
     }
     return n;

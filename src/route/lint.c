@@ -4,6 +4,7 @@
 // Each check says nothing rather than something wrong: a glob is taken to cover another only where
 // that is certain.
 #include "base/timefmt.h"
+#include "conf/price.h"
 #include "route/plan.h"
 #include "route/table.h"
 
@@ -336,7 +337,7 @@ static void lint_quota(struct lint *l, const struct conf_gateway *g, const char 
     bool any = false;
     for (int u = 0; u < UNITS; u++)
         for (int p = 0; p < PERIODS; p++)
-            any = any || g->quota[u][p] > 0;
+            any = any || price_quota(g, (enum conf_unit)u, (enum conf_period)p) > 0;
     if (any && g->reserve_percent >= 100)
         found(l, g->line, label, "lower `reserve`",
               "its reserve of %u %% for urgent mail leaves nothing for other mail",

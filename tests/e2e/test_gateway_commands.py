@@ -109,6 +109,24 @@ def test_quotas_are_shown_with_their_end(make):
     assert "1 of 5,000 used today" in w.run("gateway", "list", check=0).out
 
 
+def test_what_a_month_costs_is_told(make):
+    peer = make.peer()
+    w = make.waypost({"paid": {**peer.gateway(), "cost": "0.05 EUR/100", "limits": {"cost_per_month": "2.50 EUR"}},
+                      "free": make.peer().gateway(priority="low")})
+    sent = message()
+    w.send(sent, rcpt=["a@x.test", "b@x.test", "c@x.test"])
+    peer.await_message(name_of(sent))
+
+    def cost():
+        return w.json("gateway", "show", "paid")["gateways"][0]["cost"]
+    until("it is counted", lambda: cost()["month_recipients"] == 3)
+    told = cost()
+    assert (told["currency"], told["month_micros"], told["budget_micros"]) == ("EUR", 1500, 2_500_000)
+    assert told["forecast_micros"] >= 1500
+    assert "0.05 EUR/100; this month 0.0015 EUR of at most 2.50 EUR, at this pace" in w.run("gateway", "show", "paid").out
+    assert w.json("gateway", "show", "free")["gateways"][0]["cost"] is None
+
+
 def test_that_an_allowance_is_used_up_is_said_once(make):
     peer = make.peer()
     w = make.waypost({"small": {**peer.gateway(), "limits": {"per_day": 1}}})
