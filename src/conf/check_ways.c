@@ -279,8 +279,13 @@ static void check_reply(struct reader *r, const struct conf_reply *reply,
 static void check_captive_url(struct reader *r)
 {
     const char *url = r->conf->captive_url;
-    if (url != NULL && (!str_istarts(str_of(url), STR("http://")) || strlen(url) == 7 ||
-                        strpbrk(url, " @") != NULL))
+    struct net_addr literal;
+    if (url == NULL)
+        return;
+    bool http = str_istarts(str_of(url), STR("http://"));
+    struct str host = http ? str_make(url + 7, strcspn(url + 7, "/")) : STR("");
+    if (host.len == 0 || strpbrk(url, " @") != NULL ||
+        (host.ptr[0] == '[' && !net_addr_parse(host, 80, &literal)))
         reader_error(r, yaml_get(r->root, "captive_url"),
                      "captive_url is a page without encryption, which a portal can answer: "
                      "http://host/path");

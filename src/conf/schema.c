@@ -168,8 +168,9 @@ const struct conf_key conf_keys[] = {
      .example = "http://connectivity-check.ubuntu.com/",
      .help = "A page (`http://`) that answers 204, or 200 with its own text, when nothing stands "
              "in the way. It is asked after a change of network, so that mail waits behind a "
-             "captive portal instead of being tried. NetworkManager's own opinion is used either "
-             "way."},
+             "captive portal instead of being tried. The DNS is asked for a random name under "
+             "`invalid` then, too, to know one that lies. NetworkManager's own opinion is used "
+             "either way."},
 
     {.path = "log",
      .type = CONF_SECTION,

@@ -525,6 +525,11 @@ static const struct {
      "    1 | choice: {manual: 10s, fallback: some, host_prefix_ipv4: 33}\n"
      "      |                                                         ^~\n"
      "3 errors\n"},
+    {"captive_url: \"http://[fe80::1/\"\n",
+     "w.yaml:1:15: error: captive_url is a page without encryption, which a portal can answer: http://host/path\n"
+     "    1 | captive_url: \"http://[fe80::1/\"\n"
+     "      |               ^~~~~~~~~~~~~~~~\n"
+     "1 error\n"},
     {"captive_url: \"https://example.org/\"\n",
      "w.yaml:1:15: error: captive_url is a page without encryption, which a portal can answer: http://host/path\n"
      "    1 | captive_url: \"https://example.org/\"\n"

@@ -57,6 +57,8 @@ static void here_line(struct reply *r, const struct status *s)
         buf_printf(&line,
                    "%sCAPTIVE: only a portal answers (%s), mail waits until you log in there",
                    line.len > 0 ? "; " : "", w->captive_why);
+    else if (w->dns_lies)
+        buf_printf(&line, "%sDNS answers names that do not exist", line.len > 0 ? "; " : "");
     if (w->metered)
         buf_printf(&line, "%smetered", line.len > 0 ? "; " : "");
     if (line.len > 0)

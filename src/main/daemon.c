@@ -111,6 +111,10 @@ static void know_addresses(struct daemon *d)
 static void on_moved(void *ctx, const char *what)
 {
     struct daemon *d = ctx;
+    if (what == NULL) {
+        queue_same_network(d->queue, watch_now(d->watch));
+        return;
+    }
     host_moved();
     // Before what waits is planned, for its look-ups.
     if (d->watch_names != NULL)
@@ -138,6 +142,7 @@ static struct names_settings names_settings(const struct conf *conf)
 static bool begin_watch(struct daemon *d, struct err *err)
 {
     struct names_settings names = names_settings(d->conf);
+    names.asks_invalid = true;
     if (d->conf->captive_url != NULL) {
         d->watch_names = names_new(d->conductor, &names, err);
         if (d->watch_names == NULL)
@@ -564,6 +569,7 @@ void daemon_reload(struct daemon *d, struct conf *conf,
     struct names_settings names = names_settings(conf);
     r->names = !conf_same_dns(conf, d->conf);
     if (r->names && d->watch_names != NULL) {
+        names.asks_invalid = true;
         r->watch_names = names_prepare(d->watch_names, &names, &r->err);
         r->failed = r->watch_names == NULL;
     }

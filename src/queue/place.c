@@ -106,10 +106,15 @@ static void forget_trouble(struct queue *q)
             lane_fresh(q, lane);
 }
 
-void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
+void queue_same_network(struct queue *q, struct watch_snapshot *now)
 {
     watch_snapshot_unref(&q->where);
     q->where = watch_snapshot_ref(now);
+}
+
+void queue_network(struct queue *q, struct watch_snapshot *now, const char *what)
+{
+    queue_same_network(q, now);
     look_around(q);
     q->place_age++;
     if (!q->started)

@@ -42,6 +42,8 @@ void queue_reload(struct queue *q, struct conf *conf, struct watch_snapshot *now
 // in slices, what can go now first; no attempt is counted. `what` says what happened, for the log
 // and the timelines. The snapshot is referenced.
 void queue_network(struct queue *q, struct watch_snapshot *now, const char *what);
+// The same place, of which there is more to show: nothing is planned anew.
+void queue_same_network(struct queue *q, struct watch_snapshot *now);
 
 // May new mail come in? Any thread. False with why when too many recipients wait.
 bool queue_has_room(struct queue *q, struct err *why);

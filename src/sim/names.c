@@ -37,7 +37,8 @@ struct names_query {
 };
 
 static struct link table;
-static bool dead, dead_slow;
+static bool dead, dead_slow, lying;
+static struct names_record lie;
 
 static void lower(char out[256], const char *name)
 {
@@ -120,10 +121,19 @@ void world_names_dead(bool now_dead, bool slow)
     dead_slow = slow;
 }
 
+void world_names_lie(const char *ip)
+{
+    lying = ip != NULL;
+    if (lying) {
+        bool good = net_addr_parse_ip(str_of(ip), &lie.addr);
+        assert(good);
+    }
+}
+
 void names_table_init(void)
 {
     list_init(&table);
-    dead = false;
+    dead = lying = false;
 }
 
 void names_table_free(void)
@@ -224,7 +234,11 @@ static void look_up(const char *name, enum names_type type, struct names_answer 
             records[answer->count++] = e->record;
     }
     if (answer->status == NAMES_OK && answer->count == 0)
-        answer->status = exists ? NAMES_NODATA : NAMES_NXDOMAIN;
+        answer->status = exists || lying ? NAMES_NODATA : NAMES_NXDOMAIN;
+    if (lying && !exists && type == NAMES_A) {
+        answer->status = NAMES_OK;
+        records[answer->count++] = lie;
+    }
     if (answer->status != NAMES_OK)
         answer->count = 0;
     if (type == NAMES_MX)

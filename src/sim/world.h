@@ -134,6 +134,9 @@ void world_name_status(const char *name, enum names_type type, enum names_status
 void world_name_clear(void);
 // Every look-up fails, after its whole time when `slow`, else soon.
 void world_names_dead(bool dead, bool slow);
+// What does not exist has this address (IPv4), as a portal or a provider that redirects answers;
+// NULL: the truth again.
+void world_names_lie(const char *ip);
 
 // ---- Disk. ----
 

@@ -26,6 +26,9 @@
 
 enum { DAY_MS = 24 * 3600 * 1000, COUNT_MOST = 100000, SIZE_MOST = 256 * 1024 * 1024 };
 
+// Where a lying DNS sends to: no server of a story is here.
+static const char NOBODY[] = "198.18.0.1";
+
 static const int64_t SPAN_MOST_MS = (int64_t)366 * DAY_MS;
 
 static struct {
@@ -452,9 +455,11 @@ static void do_block(const struct yaml_node *what)
 static void do_dns(const struct yaml_node *what)
 {
     if (what->kind == YAML_SCALAR) {
-        bool dead = !str_eq(what->text, STR("alive"));
+        bool lies = str_eq(what->text, STR("lies"));
+        bool dead = !lies && !str_eq(what->text, STR("alive"));
         world_names_dead(dead, str_eq(what->text, STR("silent")));
-        tales_world("DNS is %.*s", STR_FMT(what->text));
+        world_names_lie(lies ? NOBODY : NULL);
+        tales_world("DNS %s%.*s", lies ? "" : "is ", STR_FMT(what->text));
         return;
     }
     static const struct {

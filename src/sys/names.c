@@ -35,6 +35,7 @@ struct resolver {
     char *anchor_file;
     struct hosts *hosts;
     int timeout_ms;
+    bool asks_invalid;
 };
 
 struct names_change {
@@ -136,10 +137,11 @@ static bool set_anchor(struct ub_ctx *ub, const char *file, struct err *err)
 }
 
 // Names libunbound would deny by itself, although a site may well use them inside.
-static bool open_zones(struct ub_ctx *ub, struct err *err)
+static bool open_zones(struct ub_ctx *ub, bool asks_invalid, struct err *err)
 {
-    static const char *const zones[] = {"test.", "home.arpa."};
-    for (size_t i = 0; i < sizeof(zones) / sizeof(zones[0]); i++) {
+    static const char *const zones[] = {"test.", "home.arpa.", "invalid."};
+    size_t count = sizeof(zones) / sizeof(zones[0]) - (asks_invalid ? 0 : 1);
+    for (size_t i = 0; i < count; i++) {
         int rc = ub_ctx_zone_remove(ub, zones[i]);
         if (rc != 0) {
             err_set(err, "cannot start the resolver: %s", ub_strerror(rc));
@@ -158,7 +160,7 @@ static struct ub_ctx *context_new(struct names *names, const struct resolver *by
     }
     ub_ctx_debugout(ub, NULL); // it would write to standard error
     if (set_options(ub, err) && set_servers(ub, by->servers, err) &&
-        set_anchor(ub, by->anchor_file, err) && open_zones(ub, err))
+        set_anchor(ub, by->anchor_file, err) && open_zones(ub, by->asks_invalid, err))
         return ub;
     ub_ctx_delete(ub);
     return NULL;
@@ -206,6 +208,7 @@ static bool resolver_open(struct names *names, const struct names_settings *sett
     *by = (struct resolver){.timeout_ms =
                                 settings->timeout_ms > 0 ? settings->timeout_ms : TIMEOUT_MS};
     by->hosts = hosts_new(settings->hosts_file != NULL ? settings->hosts_file : "/etc/hosts");
+    by->asks_invalid = settings->asks_invalid;
     copy_servers(by, settings->servers);
     if (settings->anchor_file != NULL)
         by->anchor_file = xstrdup(settings->anchor_file);

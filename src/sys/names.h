@@ -48,6 +48,9 @@ struct names_settings {
     const char *anchor_file; // DNSSEC trust anchor, NULL: no validation
     const char *hosts_file;  // NULL: /etc/hosts
     int timeout_ms;          // a whole look-up; 0: 10 s
+    // The servers are asked for names under `invalid`, too, of which there are none (RFC 6761
+    // section 6.4): to know servers that lie.
+    bool asks_invalid;
 };
 struct names;
 struct names *names_new(struct loop *loop, const struct names_settings *settings, struct err *err);

@@ -72,6 +72,9 @@ void watch_show(const struct watch_snapshot *s, const struct conf *conf, struct 
                    s->captive_why);
     if (!s->offline && !s->captive)
         buf_puts(out, "online\n");
+    if (s->dns_lies && !s->captive)
+        buf_puts(out, "DNS here answers names that do not exist; a portal or a provider that "
+                      "redirects\n");
     if (s->metered)
         buf_puts(out, "the connection is metered\n");
     if (!s->manager.present)
@@ -125,6 +128,7 @@ void watch_show_json(const struct watch_snapshot *s, const struct conf *conf, st
     json_bool(j, "offline", s->offline);
     json_bool(j, "captive", s->captive);
     json_text(j, "captive_why", s->captive ? s->captive_why : NULL);
+    json_bool(j, "dns_lies", s->dns_lies);
     json_bool(j, "metered", s->metered);
     json_bool(j, "networkmanager", s->manager.present);
     json_open_array(j, "networks");

@@ -91,6 +91,7 @@ static struct watch_snapshot *look(struct watch *w, int64_t mono_us, bool keeps)
         s->captive = true;
         s->captive_why = arena_strdup(arena, captive_why(w->captive));
     }
+    s->dns_lies = w->captive != NULL && captive_dns_lies(w->captive);
     judge_networks(s, w->conf);
     return s;
 }
@@ -107,7 +108,8 @@ static void take(struct watch *w, bool from_captive)
         watch_snapshot_unref(&s);
         return;
     }
-    if (!place_differs(w->now, s)) {
+    bool moved = place_differs(w->now, s);
+    if (!moved && s->dns_lies == w->now->dns_lies) {
         watch_snapshot_unref(&s);
         return;
     }
@@ -115,9 +117,9 @@ static void take(struct watch *w, bool from_captive)
     place_tell_change(w->now, s, w->conf, &what);
     watch_snapshot_unref(&w->now);
     w->now = s;
-    if (w->captive != NULL && !from_captive)
+    if (w->captive != NULL && moved && !from_captive)
         captive_ask(w->captive, s->offline);
-    w->changed(w->ctx, buf_cstr(&what));
+    w->changed(w->ctx, moved ? buf_cstr(&what) : NULL);
     buf_free(&what);
 }
 

@@ -29,6 +29,7 @@ struct watch_snapshot {
     struct manager_state manager;
     bool offline; // no usable address but loopback, or no route to anywhere
     bool captive, metered;
+    bool dns_lies;           // answers names that do not exist; asked where the page is
     const char *captive_why; // "NetworkManager says so", "http://... answered 302"; "" when not
     size_t network_count;    // as conf.networks
     struct watch_network *networks;
@@ -40,7 +41,8 @@ void watch_snapshot_unref(struct watch_snapshot **s); // any thread
 struct watch;
 // `changed` runs when something that can matter to mail changed (not for a new lifetime of an
 // address); `what` says it in words: "eth0 has 192.168.178.20/24; network home holds". The snapshot
-// of now is there; who wants to keep one takes a reference.
+// of now is there; who wants to keep one takes a reference. NULL: what is to be shown is another,
+// and nothing that matters to mail.
 // `names` of the same loop, for the captive check; NULL: there is none.
 struct watch *watch_new(struct loop *loop, struct conf *conf, struct names *names,
                         void (*changed)(void *ctx, const char *what), void *ctx, struct err *err);

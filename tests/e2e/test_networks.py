@@ -15,6 +15,7 @@ import time
 import pytest
 
 from lib.mail import message, name_of
+from lib.names import Names
 from lib.netns import Netns, missing
 from lib.peer import Peer
 from lib.wait import until
@@ -483,7 +484,8 @@ class Page:
 
     def __init__(self, space, host):
         with space:
-            self.listener = socket.create_server((host, 0))
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self.listener = socket.create_server((host, 0), family=family)
         self.port = self.listener.getsockname()[1]
         self.status, self.asked = "204 No Content", 0
         threading.Thread(target=self.serve, daemon=True).start()
@@ -516,6 +518,47 @@ def test_a_portal_is_known_by_a_page(world):
     until("asked again", lambda: page.asked > seen)
     world.arrives(w, world.company, waiting)
     page.listener.close()
+
+
+def test_a_portal_is_known_over_ipv6_alone(world, tmp_path):
+    page = Page(world.home, "fd00:17::1")
+    page.status = "302 Found"
+    hosts = tmp_path / "hosts"
+    hosts.write_text("fd00:17::1 check.test\n")
+    for host in ("[fd00:17::1]", "check.test"):
+        w = world.daemon(captive_url=f"http://{host}:{page.port}/generate_204", dns={"hosts": str(hosts)})
+        world.laptop.ip("addr", "add", "fd00:17::20/64", "dev", "wlan0", "nodad")
+        world.laptop.ip("-6", "route", "replace", "default", "via", "fd00:17::1")
+        until("captive", lambda: w.json("network")["captive"])
+        assert host in w.json("network")["captive_why"]
+        w.stop()
+        world.away()
+    page.listener.close()
+
+
+@pytest.mark.skipif(not pathlib.Path("/usr/sbin/nsd").exists(), reason="takes NSD")
+def test_dns_that_lies_is_told_and_without_the_page_it_keeps_mail(world, tmp_path):
+    """D-15: the resolver has an address for a name that cannot be."""
+    page = Page(world.office, "10.20.0.1")
+    with world.laptop:
+        liar = Names(tmp_path / "dns", {"invalid": "* A 10.20.0.1\n"})
+        liar.start()
+    try:
+        w = world.daemon(captive_url=f"http://10.20.0.1:{page.port}/generate_204", dns={"servers": [liar.server()]})
+        world.to_office()
+        until("the lie", lambda: w.json("network")["dns_lies"])
+        assert not w.json("network")["captive"]
+        assert "names that do not exist" in w.run("network", check=0).out
+        assert "names that do not exist" in w.run("status", check=0).out
+        world.arrives(w, world.company, world.send(w))
+        page.listener.shutdown(socket.SHUT_RDWR)  # else accept() takes one more
+        world.laptop.ip("addr", "add", "10.20.3.5/16", "dev", "eth0")
+        until("captive", lambda: w.json("network")["captive"])
+        assert "names that do not exist" in w.json("network")["captive_why"]
+        world.send(w)
+        until("it waits for the portal", lambda: tries(w) == [0])
+    finally:
+        liar.stop()
 
 
 # ---- dialling ----
