@@ -110,6 +110,7 @@ struct loop {
     int64_t busy_until_us;           // blocked in a call, as a thread would be
     int64_t last_post_us[SIM_LOOPS]; // by sender: messages of one sender stay in order
     int64_t last_any_us;
+    struct link parcels;   // on their way to it
     struct link streams;   // struct stream.of_loop
     struct link listeners; // struct listener.of_loop
 };

@@ -87,6 +87,7 @@ static struct loop *loop_make(const char *name, enum sim_owner owner)
     list_each (&sim.loops, other, struct loop, all)
         other->last_post_us[loop->id] = 0;
     loop->defers.prev = loop->defers.next = &loop->defers;
+    list_init(&loop->parcels);
     list_init(&loop->streams);
     list_init(&loop->listeners);
     list_append(&sim.loops, &loop->all);
@@ -110,6 +111,7 @@ void loop_start(struct loop *loop)
 
 struct parcel {
     struct event event;
+    struct link of_loop;
     struct post *post; // NULL: the loop ends here
 };
 
@@ -118,6 +120,7 @@ static void parcel_arrive(struct event *e)
     struct parcel *parcel = container_of(e, struct parcel, event);
     struct post *post = parcel->post;
     struct loop *loop = e->loop;
+    list_remove(&parcel->of_loop);
     xfree(parcel);
     if (post == NULL)
         loop->ended = true;
@@ -140,6 +143,7 @@ static void parcel_send(struct loop *to, struct post *post, int64_t not_before_u
 {
     struct parcel *parcel = sim_alloc(SIM_WORLD, sizeof(*parcel));
     parcel->post = post;
+    list_append(&to->parcels, &parcel->of_loop);
     event_init(&parcel->event, to, parcel_arrive);
     int64_t at = sim_departs_us() + post_delay_us();
     int64_t *last = &to->last_post_us[sim.current != NULL ? sim.current->id : 0];
@@ -157,6 +161,20 @@ void loop_post(struct loop *to, struct post *post)
 {
     SIM_CALL;
     parcel_send(to, post, 0);
+}
+
+bool loop_take_back(struct loop *loop, struct post *post)
+{
+    SIM_CALL;
+    struct parcel *parcel;
+    list_each (&loop->parcels, parcel, struct parcel, of_loop)
+        if (parcel->post == post) {
+            event_cancel(&parcel->event);
+            list_remove(&parcel->of_loop);
+            xfree(parcel);
+            return true;
+        }
+    return false;
 }
 
 void loop_stop(struct loop *loop)

@@ -133,22 +133,10 @@ static void send_answers(struct answers *all)
 
 // ---- What the conductor gets. ----
 
-// It may still be on its way when the store is closed.
-struct mail_call {
-    struct post post;
-    atomic_bool posted;
-    struct store *store; // the conductor's; NULL: closed, and this is the last to hold the call
-};
-
 static void run_mail(struct post *post)
 {
-    struct mail_call *call = container_of(post, struct mail_call, post);
-    struct store *store = call->store;
-    if (store == NULL) {
-        xfree(call);
-        return;
-    }
-    atomic_store(&call->posted, false);
+    struct store *store = container_of(post, struct store, mail_call);
+    atomic_store(&store->mail_called, false);
     struct mail *newest = atomic_exchange(&store->mail, NULL), *oldest = NULL;
     while (newest != NULL) {
         struct mail *next = newest->next;
@@ -175,8 +163,8 @@ void committer_mail(struct store *store, struct mail *mail)
     mail->next = atomic_load(&store->mail);
     while (!atomic_compare_exchange_weak(&store->mail, &mail->next, mail))
         ;
-    if (!atomic_exchange(&store->mail_call->posted, true))
-        loop_post(store->conductor, &store->mail_call->post);
+    if (!atomic_exchange(&store->mail_called, true))
+        loop_post(store->conductor, &store->mail_call);
 }
 
 static void free_mail(struct store *store)
@@ -581,16 +569,10 @@ void committer_init(struct store *store)
 {
     store->c.tail = &store->c.head;
     store->c.oldest = 1;
+    store->mail_call.run = run_mail;
     uint32_t run;
     random_bytes(&run, sizeof(run));
     store->c.run = run;
-}
-
-void committer_start(struct store *store)
-{
-    store->mail_call = xcalloc(1, sizeof(*store->mail_call));
-    store->mail_call->post.run = run_mail;
-    store->mail_call->store = store;
 }
 
 static void on_close(struct post *post)
@@ -612,9 +594,7 @@ void committer_free(struct store *store)
     fail_waiting(store);
     free_mail(store);
     // The committer has ended: nobody posts it any more.
-    if (store->mail_call != NULL && atomic_load(&store->mail_call->posted))
-        store->mail_call->store = NULL;
-    else
-        xfree(store->mail_call);
+    if (atomic_load(&store->mail_called))
+        loop_take_back(store->conductor, &store->mail_call);
     xfree(store->c.pieces);
 }

@@ -299,7 +299,6 @@ void store_start(struct store *store, struct loop *conductor,
     store->accepted = accepted;
     store->moved = moved;
     store->ctx = ctx;
-    committer_start(store);
     store->commit_loop = loop_new("committer");
     store->keep_loop = loop_new("keeper");
     // The first record says that a run began: without an end mark behind it this was a crash.

@@ -97,7 +97,8 @@ struct store {
     void (*moved)(void *ctx, uint64_t id, struct store_body_ref to);
     void *ctx;
     _Atomic(struct mail *) mail; // newest first
-    struct mail_call *mail_call; // to the conductor, to fetch it
+    struct post mail_call;       // to the conductor, to fetch it
+    atomic_bool mail_called;
     struct committer c;
     struct keeper *keeper;
     struct spares spares;
@@ -126,7 +127,6 @@ void store_fail(struct store *store, const struct err *err); // any thread
 
 // commit.c
 void committer_init(struct store *store);
-void committer_start(struct store *store);
 void committer_submit(struct frame *frame);                 // any thread
 void committer_spare(struct store *store, uint64_t number); // on the committer; 0: no space
 void committer_close(struct store *store);                  // by the keeper

@@ -59,6 +59,7 @@ struct loop {
     struct signal_watch *signals;
 
     _Alignas(64) _Atomic(struct post *) posts; // newest first; written by all threads
+    struct post *taken;                        // from there: oldest first
     atomic_bool asleep;                        // or about to be: somebody has to wake it
     uv_async_t wake;
     atomic_bool stopping;
@@ -115,23 +116,49 @@ static void on_clock(uv_timer_t *uv)
     run_timers(loop);
 }
 
-static void run_posts(struct loop *loop)
+// Moves what was posted behind what was taken before.
+static void take_posts(struct loop *loop)
 {
-    if (atomic_load_explicit(&loop->posts, memory_order_relaxed) == NULL)
-        return;
     struct post *newest = atomic_exchange_explicit(&loop->posts, NULL, memory_order_acquire);
-    struct post *oldest = NULL;
+    struct post *oldest = NULL, **end = &loop->taken;
     while (newest != NULL) {
         struct post *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
     }
-    while (oldest != NULL) {
-        struct post *post = oldest;
-        oldest = post->next;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = oldest;
+}
+
+static bool has_posts(struct loop *loop, memory_order order)
+{
+    return loop->taken != NULL || atomic_load_explicit(&loop->posts, order) != NULL;
+}
+
+static void run_posts(struct loop *loop)
+{
+    if (!has_posts(loop, memory_order_relaxed))
+        return;
+    take_posts(loop);
+    while (loop->taken != NULL) {
+        struct post *post = loop->taken;
+        loop->taken = post->next;
         post->run(post);
     }
+}
+
+bool loop_take_back(struct loop *loop, struct post *post)
+{
+    assert_owned(loop);
+    take_posts(loop);
+    for (struct post **at = &loop->taken; *at != NULL; at = &(*at)->next)
+        if (*at == post) {
+            *at = post->next;
+            return true;
+        }
+    return false;
 }
 
 static void on_wake(uv_async_t *uv)
@@ -163,7 +190,7 @@ static void on_prepare(uv_prepare_t *uv)
     run_posts(loop);
     run_deferred(loop);
     atomic_store(&loop->asleep, true);
-    bool more = atomic_load(&loop->posts) != NULL;
+    bool more = has_posts(loop, memory_order_seq_cst);
     if (more)
         atomic_store_explicit(&loop->asleep, false, memory_order_relaxed);
     set_clock(loop, more || loop->deferred.next != &loop->deferred);

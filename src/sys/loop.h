@@ -33,6 +33,9 @@ struct post {
     void (*run)(struct post *post);
 };
 void loop_post(struct loop *to, struct post *post);
+// Takes back what was posted to it and has not run yet; on the loop's own thread, or when it does
+// not run. False: it has run, or was never posted.
+bool loop_take_back(struct loop *loop, struct post *post);
 
 // Runs fn(ctx) once on this loop, after the events at hand were handled and before it sleeps: the
 // place to batch. Embed the struct; a pending one is not queued twice; defer_cancel before its

@@ -95,6 +95,7 @@ static void posts_from_many_threads_arrive_all_and_in_order(void **state)
 struct count_post {
     struct post post;
     int *count;
+    struct loop *loop;
 };
 static void count_it(struct post *post)
 {
@@ -129,6 +130,38 @@ static void a_message_may_be_sent_to_the_own_loop(void **state)
     loop_post(loop, &post.post);
     loop_run(loop);
     assert_int_equal(count, 1);
+    loop_free(&loop);
+}
+
+static struct count_post *unwanted;
+static void take_the_unwanted_back(struct post *post)
+{
+    count_it(post);
+    assert_true(loop_take_back(unwanted->loop, &unwanted->post));
+    assert_false(loop_take_back(unwanted->loop, &unwanted->post));
+}
+
+// Behind the one that runs, in the middle of what was posted since, and when the loop does not run.
+static void a_message_can_be_taken_back(void **state)
+{
+    struct loop *loop = loop_new("back");
+    int count = 0;
+    struct count_post posts[5];
+    for (int i = 0; i < 5; i++)
+        posts[i] = (struct count_post){{.run = count_it}, &count, loop};
+    struct timer end;
+    timer_init(&end, loop, stop_at_last, loop);
+    timer_start(&end, 5);
+    unwanted = &posts[1];
+    posts[0].post.run = take_the_unwanted_back;
+    for (int i = 0; i < 4; i++)
+        loop_post(loop, &posts[i].post);
+    assert_true(loop_take_back(loop, &posts[2].post));
+    assert_false(loop_take_back(loop, &posts[4].post));
+    loop_run(loop);
+    assert_int_equal(count, 2); // the first and the fourth
+    loop_post(loop, &posts[4].post);
+    assert_true(loop_take_back(loop, &posts[4].post));
     loop_free(&loop);
 }
 
@@ -470,6 +503,7 @@ int main(void)
         cmocka_unit_test(many_timers_each_run_once_and_never_early),
         cmocka_unit_test(deferred_work_runs_once_after_the_events_at_hand),
         cmocka_unit_test(deferred_work_can_be_cancelled_even_by_its_neighbour),
+        cmocka_unit_test(a_message_can_be_taken_back),
         cmocka_unit_test(endless_deferring_starves_neither_timers_nor_messages),
         cmocka_unit_test(work_deferred_by_a_timer_does_not_wait_for_the_next_event),
         cmocka_unit_test(signals_reach_the_loop_that_asked),
