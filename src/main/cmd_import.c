@@ -349,7 +349,7 @@ static int answer(struct import *im, const struct wishes *w, const struct import
     // A file that is refused is the answer by itself.
     int status = count > 0 && w->write != NULL ? write_all(im, w, layout, yaml) : 0;
     if (status == 0)
-        fwrite(text.data, 1, text.len, stdout);
+        fputs(buf_cstr(&text), stdout);
     buf_free(&text);
     if (count == 0)
         return nothing(im, w);
