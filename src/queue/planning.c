@@ -56,6 +56,12 @@ struct plan_input planning_fresh(struct queue *q, const struct envelope *e, stru
     return in;
 }
 
+// Only a change of the place or of the hour opens it.
+static bool ends_with_place(enum plan_state state)
+{
+    return state == STEP_NETWORK || state == STEP_HOURS || state == STEP_OFFLINE;
+}
+
 bool planning_shut(struct queue *q, uint32_t gateway)
 {
     struct plan_input in = {.conf = q->conf,
@@ -64,8 +70,7 @@ bool planning_shut(struct queue *q, uint32_t gateway)
                             .minute_of_week = q->minute_of_week};
     struct conf_step step = {.gateway = gateway};
     int64_t until;
-    enum plan_state state = plan_step_state(&in, &step, &until);
-    return state == STEP_NETWORK || state == STEP_HOURS || state == STEP_OFFLINE;
+    return ends_with_place(plan_step_state(&in, &step, &until));
 }
 
 static uint32_t gateway_by_name(struct queue *q, const char *name)
@@ -254,9 +259,7 @@ static void plan_rcpt(struct queue *q, struct qmsg *m, const struct envelope *e,
         no_way(q, m, i);
         return;
     }
-    bool place =
-        plan.state == STEP_NETWORK || plan.state == STEP_HOURS || plan.state == STEP_OFFLINE;
-    if (plan.kind == PLAN_WAIT && (!plan.rests || place)) {
+    if (plan.kind == PLAN_WAIT && (!plan.rests || ends_with_place(plan.state))) {
         r->step = 0;
         wait_in(q, dialup_aside(q, &in, UINT32_MAX), m, i,
                 plan.age_ms < plan.until_ms ? plan.age_ms : plan.until_ms);
