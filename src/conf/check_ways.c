@@ -23,6 +23,15 @@ static bool is_named_by_gateway(const struct conf *conf, const struct conf_netwo
     return false;
 }
 
+static void check_program(struct reader *r, const char *program, const struct yaml_node *at)
+{
+    if (program[0] != '/')
+        reader_error(r, at,
+                     "the program `%s` needs its absolute path, as in /usr/bin/nmcli: it is run "
+                     "without a shell",
+                     program);
+}
+
 static void check_dial(struct reader *r, const struct conf_network *n, const struct yaml_node *at)
 {
     const struct conf_dial *d = &n->dial;
@@ -38,16 +47,10 @@ static void check_dial(struct reader *r, const struct conf_network *n, const str
                      "`dial` of `%s` names no `command`; add, for example: command: "
                      "[/usr/bin/nmcli, connection, up, %s]",
                      n->name, n->name);
-    else if (d->command[0][0] != '/')
-        reader_error(r, yaml_get(at, "command"),
-                     "the program `%s` needs its absolute path, as in /usr/bin/nmcli: it is run "
-                     "without a shell",
-                     d->command[0]);
-    if (d->hang_up_count > 0 && d->hang_up[0][0] != '/')
-        reader_error(r, yaml_get(at, "hang_up"),
-                     "the program `%s` needs its absolute path, as in /usr/bin/nmcli: it is run "
-                     "without a shell",
-                     d->hang_up[0]);
+    else
+        check_program(r, d->command[0], yaml_get(at, "command"));
+    if (d->hang_up_count > 0)
+        check_program(r, d->hang_up[0], yaml_get(at, "hang_up"));
 }
 
 static void check_network(struct reader *r, const struct conf_network *n,
