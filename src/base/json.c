@@ -45,6 +45,14 @@ static void before(struct json *j, const char *key)
     }
 }
 
+struct json json_answer(struct buf *out)
+{
+    struct json j = json_to(out);
+    json_open(&j, NULL);
+    json_int(&j, "schema", 1);
+    return j;
+}
+
 void json_open(struct json *j, const char *key)
 {
     before(j, key);

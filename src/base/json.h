@@ -14,6 +14,9 @@ static inline struct json json_to(struct buf *out)
     return (struct json){out, false};
 }
 
+// The beginning of an answer of a command, {"schema": 1, ...: docs/manual/json.md.
+struct json json_answer(struct buf *out);
+
 // `key` is NULL inside arrays and at the top. Bytes that are not UTF-8 become U+FFFD.
 void json_open(struct json *j, const char *key);       // {
 void json_open_array(struct json *j, const char *key); // [

@@ -57,10 +57,7 @@ void reply_error(struct reply *r, const char *format, ...)
 struct json reply_json(struct buf *out)
 {
     buf_init(out, JSON_BYTES);
-    struct json j = json_to(out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
-    return j;
+    return json_answer(out);
 }
 
 void reply_json_send(struct reply *r, struct json *j)

@@ -93,10 +93,7 @@ const char *main_option(int *argc, char **argv, const char *name)
 struct json main_json(struct buf *out)
 {
     buf_init(out, MAIN_JSON_BYTES);
-    struct json j = json_to(out);
-    json_open(&j, NULL);
-    json_int(&j, "schema", 1);
-    return j;
+    return json_answer(out);
 }
 
 void main_json_print(struct json *j)
