@@ -141,9 +141,14 @@ static void reload(void *ctx)
     conf_unref(&conf);
 }
 
-static bool is_reloaded(void *ctx)
+static bool is_set(void *flag)
 {
-    return run.reloaded;
+    return *(bool *)flag;
+}
+
+static void await(bool *flag)
+{
+    world_run_until(world_now_ms() + 60000, is_set, flag);
 }
 
 // ---- Mail ----
@@ -507,18 +512,13 @@ static void ask_for_sync(void *ctx)
     store_commit(daemon_store(run.daemon), ctx, NULL, 0);
 }
 
-static bool is_synced(void *ctx)
-{
-    return run.synced;
-}
-
 // Mail that was handed in has had its 250, which takes longer than the story's next line.
 static void await_250(void)
 {
     struct store_commit barrier = {.home = run.conductor, .done = on_synced};
     run.synced = false;
     world_boot(ask_for_sync, &barrier);
-    world_run_until(world_now_ms() + 60000, is_synced, NULL);
+    await(&run.synced);
 }
 
 static void do_crash(const struct yaml_node *what)
@@ -548,7 +548,7 @@ static void do_reload(const struct yaml_node *what)
         return;
     run.reloaded = false;
     world_boot(reload, NULL);
-    world_run_until(world_now_ms() + 60000, is_reloaded, NULL);
+    await(&run.reloaded);
     tales_world("the configuration is now `%s`", name);
     if (!run.reloaded || !run.reload_ok)
         cannot("line %u: the reload failed: %s", what->place.line, run.boot_err.text);
@@ -696,9 +696,7 @@ bool play(const struct story *story, const char *config_name, struct str config,
     if (!run.failed)
         check_promise();
     if (json) {
-        struct json j = json_to(&result->tales);
-        json_open(&j, NULL);
-        json_int(&j, "schema", 1);
+        struct json j = json_answer(&result->tales);
         json_text(&j, "title", story->title);
         json_int(&j, "expectations", result->expectations);
         json_int(&j, "failures", result->failures);
